@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+# The one makefile. `make help` lists what it can do. Each folder adds a build.mk that declares its libraries,
+# programs and tests with the `library`, `program` and `test` templates below; nothing recurses.
+
+BUILD    ?= build
+SANITIZE ?=
+V        ?=
+DESTDIR  ?=
+PREFIX   ?= /usr/local
+VERSION  := $(shell cat VERSION)
+OUT      := $(BUILD)$(if $(SANITIZE),/$(SANITIZE),/release)
+GEN      := $(BUILD)/gen
+STAMP    := $(BUILD)/deps.stamp
+Q        := $(if $(V),,@)
+
+CCACHE   := $(shell command -v ccache 2>/dev/null)
+CXX      := $(CCACHE) g++
+CLANG    ?= clang-19
+BPFTOOL  ?= bpftool
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+CPPFLAGS := -Iinclude -I. -I$(GEN) -DWEFT_VERSION='"$(VERSION)"'
+CXXFLAGS := -std=c++23 -O2 -g1 -fno-omit-frame-pointer -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE $(WARNINGS)
+LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+ifneq ($(SANITIZE),)
+CXXFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(CXXFLAGS)) -fsanitize=$(SANITIZE)$(if $(filter address,$(SANITIZE)),$(comma)undefined)
+LDFLAGS  += -fsanitize=$(SANITIZE)$(if $(filter address,$(SANITIZE)),$(comma)undefined)
+endif
+comma := ,
+
+.DEFAULT_GOAL := all
+.SUFFIXES:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# --- templates -------------------------------------------------------------------------------------------------
+# $(call library,NAME,SOURCES,LIBRARIES,LINKER FLAGS): a static library; users get its libraries and flags too.
+# $(call program,NAME,SOURCES,LIBRARIES,LINKER FLAGS): $(OUT)/bin/NAME.
+# $(call test,NAME,SOURCES,LIBRARIES,LINKER FLAGS,TIER): a GoogleTest program; TIER is unit, bpf, net or e2e.
+# $(call bench,NAME,SOURCES,LIBRARIES,LINKER FLAGS): a benchmark program in $(OUT)/bench/NAME.
+OBJECTS :=
+PROGRAMS :=
+BENCHES :=
+TESTS_unit :=
+TESTS_bpf :=
+TESTS_net :=
+TESTS_e2e :=
+
+objects_of = $(patsubst %.cc,$(OUT)/obj/%.o,$(patsubst %.cpp,$(OUT)/obj/%.o,$(1)))
+closure_step = $(sort $(1) $(foreach l,$(1),$(LIBS_$(l))))
+closure = $(call closure_step,$(call closure_step,$(call closure_step,$(call closure_step,$(call closure_step,$(1))))))
+archives = $(foreach l,$(call closure,$(1)),$(OUT)/lib/lib$(l).a)
+flags = $(sort $(foreach l,$(call closure,$(1)),$(LINK_$(l))))
+
+define library
+LIBS_$(1) := $(3)
+LINK_$(1) := $(4)
+OBJECTS += $(call objects_of,$(2))
+$(OUT)/lib/lib$(1).a: $(call objects_of,$(2))
+	@mkdir -p $$(@D)
+	$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+
+define linked
+OBJECTS += $(call objects_of,$(3))
+$(2): $(call objects_of,$(3)) $$(call archives,$(4))
+	@mkdir -p $$(@D)
+	@echo "  LD    $(2)"
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $$@ $(call objects_of,$(3)) -Wl,--start-group $$(call archives,$(4)) -Wl,--end-group $$(call flags,$(4)) $(5)
+endef
+
+define program
+PROGRAMS += $(OUT)/bin/$(1)
+$(1): $(OUT)/bin/$(1)
+.PHONY: $(1)
+DEFERRED += $$(eval $$(call linked,$(1),$(OUT)/bin/$(1),$(2),$(3),$(4)))
+endef
+
+define test
+TESTS_$(5) += $(OUT)/test/$(1)
+$(1): $(OUT)/test/$(1)
+.PHONY: $(1)
+DEFERRED += $$(eval $$(call linked,$(1),$(OUT)/test/$(1),$(2),$(3) testmain,$(4) -lgmock -lgtest))
+endef
+
+define bench
+BENCHES += $(OUT)/bench/$(1)
+$(1): $(OUT)/bench/$(1)
+.PHONY: $(1)
+DEFERRED += $$(eval $$(call linked,$(1),$(OUT)/bench/$(1),$(2),$(3),$(4) -lbenchmark))
+endef
+
+include $(sort $(shell find . -name build.mk -not -path './build/*'))
+
+# Programs are declared only now, when every library's own dependencies are known.
+$(DEFERRED)
+
+# --- compiling -------------------------------------------------------------------------------------------------
+$(OUT)/obj/%.o: %.cpp | $(GENERATED)
+	@mkdir -p $(@D)
+	@echo "  CXX   $<"
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+# Generated protobuf code is not held to our warnings.
+$(OUT)/obj/$(GEN)/%.o: $(GEN)/%.cc | $(GENERATED)
+	@mkdir -p $(@D)
+	@echo "  CXX   $<"
+	$(Q)$(CXX) $(CPPFLAGS) $(filter-out $(WARNINGS),$(CXXFLAGS)) -MMD -MP -c -o $@ $<
+
+include tools/dev/targets.mk
+
+-include $(OBJECTS:.o=.d)

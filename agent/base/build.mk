@@ -1,0 +1,1 @@
+$(eval $(call library,base,$(wildcard agent/base/*.cpp),,-lfmt -lcrypto))

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* State that rides on each socket (BPF socket storage), and the flow tracking of unconnected UDP. */
+#ifndef WEFT_ABI_SOCKET_H
+#define WEFT_ABI_SOCKET_H
+
+#include "types.h"
+
+/* weft_socket.role */
+#define WEFT_ROLE_NONE 0   /* not connected, listening, or accepted: judged by ingress policy */
+#define WEFT_ROLE_CLIENT 1 /* it called connect: judged by egress policy, replies pass */
+
+/* weft_socket.verdict */
+#define WEFT_VERDICT_UNKNOWN 0
+#define WEFT_VERDICT_ALLOW 1
+#define WEFT_VERDICT_DENY 2
+
+/* weft_socket.flags */
+#define WEFT_SOCKET_TRANSLATED (1u << 0) /* `asked` and `backend` hold a service translation */
+#define WEFT_SOCKET_COUNTED (1u << 1)    /* it is part of its backend's connection count */
+#define WEFT_SOCKET_AGENT (1u << 2)      /* made by the agent itself: hooks leave it alone */
+#define WEFT_SOCKET_OPEN (1u << 3)       /* an open event was sent; a close event is owed */
+
+struct weft_socket {
+	__u64 netns;         /* netns cookie: names the workload */
+	__u64 revision;      /* policy revision under which `verdict` was found; 0: never */
+	__u64 rule;          /* rule that allowed; 0: default */
+	__u64 service;       /* weft_service.service when translated */
+	__u64 connect_ns;    /* CLOCK_MONOTONIC of connect */
+	struct weft_addr_port asked;   /* what the application asked for */
+	struct weft_addr_port backend; /* what it got */
+	__u8 role;           /* WEFT_ROLE_* */
+	__u8 verdict;        /* WEFT_VERDICT_* */
+	__u16 flags;         /* WEFT_SOCKET_* */
+	__u32 pad;           /* zero */
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_socket) == 88, "no hidden padding");
+
+/* Key and value of weft_udp_track: a flow that was allowed in one direction, so its replies pass in the other. */
+struct weft_udp_track_key {
+	__u64 netns;
+	struct weft_addr_port peer; /* proto is that of the flow; ports are 0 for protocols without */
+	__u16 local_port;           /* host order */
+	__u8 reply_direction;       /* WEFT_INGRESS or WEFT_EGRESS: the direction that the replies take */
+	__u8 pad;                   /* zero */
+};
+struct weft_udp_track {
+	__u64 last_seen_ns; /* CLOCK_MONOTONIC */
+	__u64 revision;     /* policy revision under which the first direction was allowed */
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_udp_track_key) == 32, "no hidden padding");
+WEFT_STATIC_ASSERT(sizeof(struct weft_udp_track) == 16, "no hidden padding");
+
+/* One record of the socket iterator, as `weft conn list` reads it. */
+struct weft_conn {
+	struct weft_socket socket;
+	struct weft_addr_port local;  /* proto: IPPROTO_* */
+	struct weft_addr_port remote; /* all zero when unconnected */
+	__u64 cookie;                 /* socket cookie */
+	__u32 state;                  /* TCP_ESTABLISHED .. as in the kernel's tcp_states.h */
+	__u32 pad;
+};
+WEFT_STATIC_ASSERT(sizeof(struct weft_conn) == 144, "no hidden padding");
+
+#endif

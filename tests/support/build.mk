@@ -1,0 +1,1 @@
+$(eval $(call library,testmain,tests/support/main.cpp,,-lgtest))
