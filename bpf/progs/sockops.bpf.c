@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* sockops: announces established and closed TCP connections, with what the kernel knows of them. Only observes. */
+#include "lib/event.bpf.h"
+#include "lib/socket.bpf.h"
+
+static __always_inline struct weft_socket *sockops_socket(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? bpf_sk_storage_get(&weft_socket, sk, NULL, 0) : NULL;
+}
+
+static __always_inline void sockops_ends(struct bpf_sock_ops *ctx, struct weft_event *event,
+					 const struct weft_socket *socket)
+{
+	if (ctx->family == AF_INET) {
+		event->local.addr = addr_v4(ctx->local_ip4);
+		event->remote.addr = addr_v4(ctx->remote_ip4);
+	} else {
+		event->local.addr.word[0] = ctx->local_ip6[0];
+		event->local.addr.word[1] = ctx->local_ip6[1];
+		event->local.addr.word[2] = ctx->local_ip6[2];
+		event->local.addr.word[3] = ctx->local_ip6[3];
+		event->remote.addr.word[0] = ctx->remote_ip6[0];
+		event->remote.addr.word[1] = ctx->remote_ip6[1];
+		event->remote.addr.word[2] = ctx->remote_ip6[2];
+		event->remote.addr.word[3] = ctx->remote_ip6[3];
+	}
+	event->local.port = (__u16)ctx->local_port;
+	event->local.proto = IPPROTO_TCP;
+	event->remote.port = (__u16)bpf_ntohl(ctx->remote_port); /* network order in 32 bits */
+	event->remote.proto = IPPROTO_TCP;
+	event->asked = socket->flags & WEFT_SOCKET_TRANSLATED ? socket->asked : event->remote;
+	event->cookie = bpf_get_socket_cookie(ctx);
+	event->netns = socket->netns;
+	event->rule = socket->rule;
+	event->service = socket->service;
+}
+
+static __always_inline void name_workload(struct weft_event *event, const struct weft_socket *socket)
+{
+	const struct weft_endpoint *workload = endpoint_of(socket);
+
+	if (workload)
+		event->workload = workload->workload;
+}
+
+static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u8 direction)
+{
+	struct weft_socket *socket = sockops_socket(ctx);
+	struct weft_event *event;
+	__u64 now = bpf_ktime_get_ns();
+
+	if (!socket || (socket->flags & WEFT_SOCKET_AGENT))
+		return;
+	if (direction == WEFT_INGRESS)
+		socket->role = WEFT_ROLE_NONE; /* whatever its listener was before it listened */
+	(void)bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG); /* can only fail on a request socket */
+	socket->flags |= WEFT_SOCKET_OPEN;
+	count_add(direction == WEFT_EGRESS ? WEFT_COUNTER_CONNECTS : WEFT_COUNTER_ACCEPTS, 1);
+	event = event_begin(kind, WEFT_REASON_NONE, direction);
+	if (!event) {
+		socket->connect_ns = direction == WEFT_INGRESS ? now : socket->connect_ns;
+		return;
+	}
+	sockops_ends(ctx, event, socket);
+	name_workload(event, socket);
+	if (direction == WEFT_INGRESS)
+		socket->connect_ns = now;
+	else if (socket->connect_ns)
+		event->duration_ns = now - socket->connect_ns;
+	event_send(event);
+}
+
+static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
+{
+	struct weft_socket *socket = sockops_socket(ctx);
+	struct weft_event *event;
+
+	if (!socket)
+		return;
+	socket_uncount(socket);
+	if (!(socket->flags & WEFT_SOCKET_OPEN))
+		return;
+	socket->flags &= (__u16)~WEFT_SOCKET_OPEN;
+	count_add(WEFT_COUNTER_CLOSES, 1);
+	count_add(WEFT_COUNTER_BYTES_SENT, ctx->bytes_acked);
+	count_add(WEFT_COUNTER_BYTES_RECEIVED, ctx->bytes_received);
+	count_add(WEFT_COUNTER_RETRANSMITS, ctx->total_retrans);
+	event = event_begin(WEFT_EVENT_CLOSE, WEFT_REASON_NONE,
+			    socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS);
+	if (!event)
+		return;
+	sockops_ends(ctx, event, socket);
+	name_workload(event, socket);
+	if (socket->connect_ns)
+		event->duration_ns = event->time_ns - socket->connect_ns;
+	event->bytes_sent = ctx->bytes_acked;
+	event->bytes_received = ctx->bytes_received;
+	event->srtt_us = ctx->srtt_us >> 3; /* the kernel keeps eighths of a microsecond */
+	event->retransmits = ctx->total_retrans;
+	if (old_state == WEFT_TCP_ESTABLISHED || old_state == WEFT_TCP_CLOSE_WAIT)
+		event->flags |= WEFT_EVENT_RESET; /* an orderly close goes through FIN_WAIT or LAST_ACK */
+	event_send(event);
+}
+
+SEC("sockops")
+int weft_sockops(struct bpf_sock_ops *ctx)
+{
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		established(ctx, WEFT_EVENT_CONNECT, WEFT_EGRESS);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		established(ctx, WEFT_EVENT_ACCEPT, WEFT_INGRESS);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[1] == WEFT_TCP_CLOSE)
+			closed(ctx, ctx->args[0]);
+		break;
+	}
+	return 1;
+}
