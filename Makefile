@@ -18,7 +18,7 @@ CXX      := $(CCACHE) g++
 CLANG    ?= clang-19
 BPFTOOL  ?= bpftool
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror
-CPPFLAGS := -Iinclude -I. -I$(GEN) -DWEFT_VERSION='"$(VERSION)"'
+CPPFLAGS := -Iinclude -I. -isystem $(GEN) -DWEFT_VERSION='"$(VERSION)"'
 CXXFLAGS := -std=c++23 -O2 -g1 -fno-omit-frame-pointer -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE $(WARNINGS)
 LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 ifneq ($(SANITIZE),)
@@ -98,13 +98,13 @@ $(DEFERRED)
 $(OUT)/obj/%.o: %.cpp | $(GENERATED)
 	@mkdir -p $(@D)
 	@echo "  CXX   $<"
-	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MD -MP -c -o $@ $<
 
 # Generated protobuf code is not held to our warnings.
 $(OUT)/obj/$(GEN)/%.o: $(GEN)/%.cc | $(GENERATED)
 	@mkdir -p $(@D)
 	@echo "  CXX   $<"
-	$(Q)$(CXX) $(CPPFLAGS) $(filter-out $(WARNINGS),$(CXXFLAGS)) -MMD -MP -c -o $@ $<
+	$(Q)$(CXX) $(CPPFLAGS) $(filter-out $(WARNINGS),$(CXXFLAGS)) -MD -MP -c -o $@ $<
 
 include tools/dev/targets.mk
 

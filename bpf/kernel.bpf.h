@@ -22,9 +22,13 @@
 
 /* include/net/tcp_states.h */
 #define WEFT_TCP_ESTABLISHED 1
+#define WEFT_TCP_FIN_WAIT2 5
+#define WEFT_TCP_TIME_WAIT 6
 #define WEFT_TCP_CLOSE 7
 #define WEFT_TCP_CLOSE_WAIT 8
+#define WEFT_TCP_LAST_ACK 9
 #define WEFT_TCP_LISTEN 10
+#define WEFT_TCP_CLOSING 11
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

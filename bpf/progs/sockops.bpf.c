@@ -72,10 +72,33 @@ static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u
 	event_send(event);
 }
 
+/*
+ * The kernel's byte counts contain the sequence numbers that SYN and FIN take (RFC 9293, section 3.4): our own SYN when
+ * we opened the connection, our FIN once acknowledged, the peer's FIN once received. The state that is left tells.
+ */
+static __always_inline __u64 payload_sent(struct bpf_sock_ops *ctx, const struct weft_socket *socket, __u32 old_state)
+{
+	__u64 flags = socket->role == WEFT_ROLE_CLIENT;
+
+	if (old_state == WEFT_TCP_FIN_WAIT2 || old_state == WEFT_TCP_TIME_WAIT || old_state == WEFT_TCP_LAST_ACK ||
+	    old_state == WEFT_TCP_CLOSING)
+		flags++;
+	return ctx->bytes_acked > flags ? ctx->bytes_acked - flags : 0;
+}
+
+static __always_inline __u64 payload_received(struct bpf_sock_ops *ctx, __u32 old_state)
+{
+	bool fin = old_state == WEFT_TCP_FIN_WAIT2 || old_state == WEFT_TCP_TIME_WAIT ||
+		   old_state == WEFT_TCP_CLOSE_WAIT || old_state == WEFT_TCP_LAST_ACK || old_state == WEFT_TCP_CLOSING;
+
+	return fin && ctx->bytes_received ? ctx->bytes_received - 1 : ctx->bytes_received;
+}
+
 static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 {
 	struct weft_socket *socket = sockops_socket(ctx);
 	struct weft_event *event;
+	__u64 sent, received;
 
 	if (!socket)
 		return;
@@ -84,8 +107,10 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 		return;
 	socket->flags &= (__u16)~WEFT_SOCKET_OPEN;
 	count_add(WEFT_COUNTER_CLOSES, 1);
-	count_add(WEFT_COUNTER_BYTES_SENT, ctx->bytes_acked);
-	count_add(WEFT_COUNTER_BYTES_RECEIVED, ctx->bytes_received);
+	sent = payload_sent(ctx, socket, old_state);
+	received = payload_received(ctx, old_state);
+	count_add(WEFT_COUNTER_BYTES_SENT, sent);
+	count_add(WEFT_COUNTER_BYTES_RECEIVED, received);
 	count_add(WEFT_COUNTER_RETRANSMITS, ctx->total_retrans);
 	event = event_begin(WEFT_EVENT_CLOSE, WEFT_REASON_NONE,
 			    socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS);
@@ -95,8 +120,8 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 	name_workload(event, socket);
 	if (socket->connect_ns)
 		event->duration_ns = event->time_ns - socket->connect_ns;
-	event->bytes_sent = ctx->bytes_acked;
-	event->bytes_received = ctx->bytes_received;
+	event->bytes_sent = sent;
+	event->bytes_received = received;
 	event->srtt_us = ctx->srtt_us >> 3; /* the kernel keeps eighths of a microsecond */
 	event->retransmits = ctx->total_retrans;
 	if (old_state == WEFT_TCP_ESTABLISHED || old_state == WEFT_TCP_CLOSE_WAIT)

@@ -1,0 +1,1 @@
+$(eval $(call test,datapath_test,$(wildcard tests/net/datapath/*.cpp),world,,net))
