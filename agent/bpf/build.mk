@@ -1,0 +1,1 @@
+$(eval $(call library,bpfmaps,$(wildcard agent/bpf/*.cpp),base,-lbpf -lelf -lz -lmnl))

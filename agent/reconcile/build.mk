@@ -1,0 +1,1 @@
+$(eval $(call library,reconcile,$(wildcard agent/reconcile/*.cpp),bpfmaps,))
