@@ -33,6 +33,12 @@ struct Meta {
     Labels annotations;
     bool deleting = false; ///< deletionTimestamp is set
     Origin origin;
+
+    /// Equal content; where it was written does not count, so a moved but unchanged object is not a change.
+    friend bool operator==(const Meta& a, const Meta& b) {
+        return a.namespace_name == b.namespace_name && a.name == b.name && a.uid == b.uid && a.labels == b.labels &&
+               a.annotations == b.annotations && a.deleting == b.deleting;
+    }
 };
 
 /// A port given by number or by a container port's name (intstr.IntOrString).
@@ -43,6 +49,8 @@ struct LabelRequirement {
     std::string key;
     Operator op = Operator::kExists;
     std::vector<std::string> values;
+
+    friend bool operator==(const LabelRequirement&, const LabelRequirement&) = default;
 };
 
 /// metav1.LabelSelector. Without any requirement it matches everything.
@@ -52,10 +60,14 @@ struct LabelSelector {
 
     /// True when every requirement holds (NotIn and DoesNotExist hold when the key is missing).
     [[nodiscard]] bool matches(const Labels& labels) const;
+
+    friend bool operator==(const LabelSelector&, const LabelSelector&) = default;
 };
 
 struct Namespace {
     Meta meta; ///< labels always contain kubernetes.io/metadata.name, as the API server adds it
+
+    friend bool operator==(const Namespace&, const Namespace&) = default;
 };
 
 struct Node {
@@ -64,16 +76,22 @@ struct Node {
     std::vector<Cidr> pod_cidrs;    ///< spec.podCIDRs, else spec.podCIDR
     bool unschedulable = false;     ///< spec.unschedulable
     [[nodiscard]] std::string zone() const; ///< label topology.kubernetes.io/zone, empty when missing
+
+    friend bool operator==(const Node&, const Node&) = default;
 };
 
 struct ServiceAccount {
     Meta meta;
+
+    friend bool operator==(const ServiceAccount&, const ServiceAccount&) = default;
 };
 
 struct ContainerPort {
     std::string name; ///< empty when unnamed
     std::uint16_t port = 0;
     std::uint8_t protocol = 6; ///< IPPROTO_*
+
+    friend bool operator==(const ContainerPort&, const ContainerPort&) = default;
 };
 
 /// Only what the lab needs to run and probe a container; nobody else reads it.
@@ -87,6 +105,8 @@ struct Probe {
     int period_seconds = 10;
     int timeout_seconds = 1;
     int failure_threshold = 3;
+
+    friend bool operator==(const Probe&, const Probe&) = default;
 };
 
 struct Container {
@@ -97,6 +117,8 @@ struct Container {
     std::vector<std::pair<std::string, std::string>> env; ///< name, value; fieldRef (podIP, name, namespace, nodeName) as "$(field:status.podIP)"
     std::vector<ContainerPort> ports;
     std::optional<Probe> readiness;
+
+    friend bool operator==(const Container&, const Container&) = default;
 };
 
 struct PodSpec {
@@ -107,6 +129,8 @@ struct PodSpec {
     std::string hostname;  ///< with subdomain: as the API has it
     std::string subdomain;
     std::vector<Container> containers;
+
+    friend bool operator==(const PodSpec&, const PodSpec&) = default;
 };
 
 struct Pod {
@@ -116,6 +140,8 @@ struct Pod {
     std::vector<Ip> ips;    ///< status.podIPs, else status.podIP
     bool ready = false;     ///< status.conditions Ready=True
     [[nodiscard]] bool finished() const { return phase == "Succeeded" || phase == "Failed"; }
+
+    friend bool operator==(const Pod&, const Pod&) = default;
 };
 
 /// apps/v1 Deployment: used by the lab and by simulate, never by the agent.
@@ -125,6 +151,8 @@ struct Deployment {
     LabelSelector selector;
     Meta template_meta;
     PodSpec template_spec;
+
+    friend bool operator==(const Deployment&, const Deployment&) = default;
 };
 
 struct ServicePort {
@@ -133,6 +161,8 @@ struct ServicePort {
     std::uint16_t port = 0;
     PortRef target_port = std::uint16_t{0}; ///< defaults to `port`
     std::uint16_t node_port = 0;            ///< 0: none
+
+    friend bool operator==(const ServicePort&, const ServicePort&) = default;
 };
 
 struct Service {
@@ -141,6 +171,7 @@ struct Service {
     Meta meta;
     Type type = Type::kClusterIp;
     bool headless = false;             ///< clusterIP: None
+    std::vector<int> ip_families;      ///< 4 and 6 in the wanted order: spec.ipFamilies, completed to both when ipFamilyPolicy asks for dual-stack; for the lab, which assigns cluster IPs
     std::vector<Ip> cluster_ips;       ///< empty when headless or not assigned yet
     std::vector<Ip> external_ips;
     std::vector<Ip> load_balancer_ips; ///< status.loadBalancer.ingress[].ip with ipMode VIP (or none given)
@@ -151,6 +182,8 @@ struct Service {
     bool internal_traffic_local = false;
     Distribution distribution = Distribution::kAny;
     bool publish_not_ready = false;
+
+    friend bool operator==(const Service&, const Service&) = default;
 };
 
 struct SliceEndpoint {
@@ -163,12 +196,16 @@ struct SliceEndpoint {
     std::vector<std::string> hint_zones; ///< hints.forZones
     std::vector<std::string> hint_nodes; ///< hints.forNodes
     std::string target_pod;   ///< targetRef.name when kind is Pod, same namespace; else empty
+
+    friend bool operator==(const SliceEndpoint&, const SliceEndpoint&) = default;
 };
 
 struct SlicePort {
     std::string name;
     std::uint8_t protocol = 6;
     std::uint16_t port = 0; ///< 0: "all ports", ignored for Services
+
+    friend bool operator==(const SlicePort&, const SlicePort&) = default;
 };
 
 struct EndpointSlice {
@@ -177,11 +214,15 @@ struct EndpointSlice {
     bool v4 = true;      ///< addressType; FQDN slices are refused
     std::vector<SliceEndpoint> endpoints;
     std::vector<SlicePort> ports;
+
+    friend bool operator==(const EndpointSlice&, const EndpointSlice&) = default;
 };
 
 struct IpBlock {
     Cidr cidr;
     std::vector<Cidr> except;
+
+    friend bool operator==(const IpBlock&, const IpBlock&) = default;
 };
 
 /// networking/v1 NetworkPolicyPeer: either an ipBlock, or selectors. No namespace selector: the policy's own namespace.
@@ -189,17 +230,23 @@ struct PolicyPeer {
     std::optional<LabelSelector> pod_selector;
     std::optional<LabelSelector> namespace_selector;
     std::optional<IpBlock> ip_block;
+
+    friend bool operator==(const PolicyPeer&, const PolicyPeer&) = default;
 };
 
 struct PolicyPort {
     std::uint8_t protocol = 6;
     std::optional<PortRef> port;            ///< missing: every port of the protocol
     std::optional<std::uint16_t> end_port;  ///< with a numeric port only, >= port
+
+    friend bool operator==(const PolicyPort&, const PolicyPort&) = default;
 };
 
 struct PolicyRule {
     std::vector<PolicyPeer> peers; ///< empty (or missing in the manifest): every peer
     std::vector<PolicyPort> ports; ///< empty (or missing): every port and protocol
+
+    friend bool operator==(const PolicyRule&, const PolicyRule&) = default;
 };
 
 struct NetworkPolicy {
@@ -209,6 +256,8 @@ struct NetworkPolicy {
     bool affects_egress = false;
     std::vector<PolicyRule> ingress;
     std::vector<PolicyRule> egress;
+
+    friend bool operator==(const NetworkPolicy&, const NetworkPolicy&) = default;
 };
 
 using Object = std::variant<Namespace, Node, ServiceAccount, Pod, Deployment, Service, EndpointSlice, NetworkPolicy>;

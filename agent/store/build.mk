@@ -1,0 +1,1 @@
+$(eval $(call library,store,$(wildcard agent/store/*.cpp),k8s base,))
