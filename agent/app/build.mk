@@ -1,0 +1,3 @@
+# appcore has no kernel and no gRPC, so that its tests build quickly.
+APP_CORE := agent/app/options.cpp agent/app/loop.cpp
+$(eval $(call library,appcore,$(APP_CORE),base,-lyaml-cpp -lpthread))

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// What can be configured, and where it is said: a YAML file, then the environment, then flags; the last one wins.
+// One table (options.cpp) drives parsing, `--help`, `--check-config` and the manual, so they cannot disagree.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "weft/base/result.hpp"
+
+namespace weft::app {
+
+struct Options {
+    std::string node_name;                     ///< default: host name
+    std::string cgroup_path;                   ///< cgroup v2 directory that holds the workloads
+    std::string pin_dir = "/sys/fs/bpf/weft";
+    std::string run_dir = "/run/weft";
+    std::string manifests;                     ///< folder of Kubernetes YAML; required as long as it is the only source
+    std::string metrics_address = "127.0.0.1:9964"; ///< empty: no metrics endpoint
+    std::string socket_group;                  ///< group that may use the command line, besides root
+    std::string log_level = "info";
+    std::string unknown_workloads = "refuse";  ///< "refuse" or "allow"
+    std::chrono::seconds repair_interval{10};
+    std::size_t flow_buffer = 4096;
+    bool flow_events = true;
+};
+
+/// What the command line asked for beside running.
+struct Invocation {
+    Options options;
+    bool check_config = false;
+    bool version = false;
+    std::string help; ///< not empty: print it and stop
+};
+
+/// Reads file, environment and flags. Error: EINVAL naming the file or flag, the key, and the remedy.
+Result<Invocation> parse_options(const std::vector<std::string>& arguments);
+
+/// The options as a YAML file would say them, one "key: value" a line.
+std::string describe(const Options& options);
+
+} // namespace weft::app
