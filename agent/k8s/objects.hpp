@@ -182,6 +182,8 @@ struct Service {
     bool internal_traffic_local = false;
     Distribution distribution = Distribution::kAny;
     bool publish_not_ready = false;
+    bool wants_v4 = false; ///< spec.ipFamilies names IPv4; both false: not given, the cluster IPs decide
+    bool wants_v6 = false; ///< spec.ipFamilies names IPv6
 
     friend bool operator==(const Service&, const Service&) = default;
 };
