@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "weft/abi/service.h"
+#include "agent/bpf/stale_backend.hpp"
 #include "weft/base/result.hpp"
 
 namespace weft::reconcile {
@@ -20,10 +20,7 @@ struct Failure {
 };
 
 /// A UDP backend that a Service no longer has: sockets connected to it through that Service are to be destroyed.
-struct StaleBackend {
-    std::uint64_t service = 0; ///< weft_service.service
-    weft_addr_port backend{};
-};
+using StaleBackend = bpf::StaleBackend;
 
 struct ApplyStats {
     std::size_t written = 0;  ///< entries written

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// How is another process's UDP socket made to fail, so that it connects anew? By netlink sock_diag SOCK_DESTROY, in
+// the network namespace of the calling thread. The owner sees ECONNABORTED at its next call.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "weft/abi/types.h"
+#include "weft/base/result.hpp"
+
+struct mnl_socket;
+
+namespace weft::bpf {
+
+class SockDestroyer {
+public:
+    /// A netlink socket in this thread's network namespace.
+    static Result<SockDestroyer> open();
+
+    /// Destroys the connected UDP socket with these ends and this cookie. False: it is gone already, or is another
+    /// socket by now. Errors: EPERM (CAP_NET_ADMIN), EOPNOTSUPP (kernel without CONFIG_INET_DIAG_DESTROY or udp_diag).
+    Result<bool> destroy_udp(const weft_addr_port& local, const weft_addr_port& remote, std::uint64_t cookie);
+
+private:
+    struct Close {
+        void operator()(mnl_socket* socket) const;
+    };
+    explicit SockDestroyer(std::unique_ptr<mnl_socket, Close> socket) : socket_(std::move(socket)) {}
+
+    std::unique_ptr<mnl_socket, Close> socket_;
+    std::uint32_t sequence_ = 0;
+};
+
+} // namespace weft::bpf

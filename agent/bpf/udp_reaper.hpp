@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Which connected UDP sockets still talk to a backend that is gone, and how are they made to connect anew? UDP has no
+// end of connection, so without this an application would send into the void for ever.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/bpf/stale_backend.hpp"
+#include "weft/abi/socket.h"
+#include "weft/base/result.hpp"
+
+namespace weft::bpf {
+
+struct ReapStats {
+    std::size_t destroyed = 0;
+    std::size_t already_gone = 0;
+    std::vector<Error> errors; ///< one per namespace or socket that could not be handled
+};
+
+/// The connections that are connected UDP sockets translated to a stale backend.
+std::vector<weft_conn> stale_udp_sockets(std::span<const weft_conn> connections, std::span<const StaleBackend> stale);
+
+/// Destroys these sockets, each in its own network namespace. `netns_paths`: netns cookie -> path. A call that was
+/// choosing its backend while the map changed may connect just after `sockets` was read: reap a second time a little later.
+ReapStats reap_udp_sockets(std::span<const weft_conn> sockets, const std::map<std::uint64_t, std::string>& netns_paths);
+
+} // namespace weft::bpf
