@@ -1,0 +1,2 @@
+$(eval $(call bench,cni_add,benchmarks/cni/add.cpp,enrol base,))
+$(OUT)/bench/cni_add: | $(OUT)/bin/weft-cni
