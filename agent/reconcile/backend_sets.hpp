@@ -17,12 +17,6 @@ namespace weft::reconcile {
 
 using FragmentPtr = std::shared_ptr<const compiler::ServiceFragment>;
 
-/// A failed write and the map that refused it.
-struct Refused {
-    std::string map;
-    Error error;
-};
-
 class BackendSets {
 public:
     /// Takes what the maps contain as found: claimed by acquire(), or removed by sweep().

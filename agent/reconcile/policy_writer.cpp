@@ -63,7 +63,7 @@ void PolicyWriter::write_rules(const PolicyImage& image, const Names* names, App
         ports_error = error;
     });
     const auto fail = [&](std::uint64_t policy, const std::string& map, const Error& error) {
-        failed_.emplace(policy, map);
+        failed_.try_emplace(policy, Refused{map, error});
         failures.try_emplace(policy, Failure{policy_title(policy, names), map,
                                              Error(error.code(), error.message() + "; workloads keep their old policy, new ones are isolated")});
     };
@@ -106,15 +106,15 @@ void PolicyWriter::flip(const PolicyImage& image, const Names* names, ApplyStats
             const bool same_workload = present != nullptr && present->workload == wanted.workload;
             if (same_workload && present->policy != wanted.policy) {
                 held_.insert(present->policy);
-                stats.failures.push_back({endpoint_title(cookie, wanted, names), failed->second,
-                                          Error(E2BIG, "its new policy could not be written; it keeps its old one")});
+                stats.failures.push_back({endpoint_title(cookie, wanted, names), failed->second.map,
+                                          Error(failed->second.error.code(), "its new policy could not be written; it keeps its old one")});
                 continue;
             }
             if (!same_workload) {
                 endpoint.policy = 0;
                 endpoint.flags |= WEFT_ENDPOINT_ISOLATED_INGRESS | WEFT_ENDPOINT_ISOLATED_EGRESS;
-                stats.failures.push_back({endpoint_title(cookie, wanted, names), failed->second,
-                                          Error(E2BIG, "its policy could not be written; it is isolated until that succeeds")});
+                stats.failures.push_back({endpoint_title(cookie, wanted, names), failed->second.map,
+                                          Error(failed->second.error.code(), "its policy could not be written; it is isolated until that succeeds")});
             }
         }
         if (auto written = endpoints_.put(cookie, endpoint, stats); !written) {

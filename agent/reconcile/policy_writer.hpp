@@ -49,7 +49,7 @@ private:
     std::shared_ptr<const compiler::PolicyImage> applied_; ///< wholly in the maps; null: not known or not wholly
 
     // Of the current round:
-    std::map<std::uint64_t, std::string> failed_; ///< policy that could not be written -> map that refused
+    std::map<std::uint64_t, Refused> failed_; ///< policies that could not be written
     std::unordered_set<std::uint64_t> held_;      ///< old policies of endpoints that could not be flipped
 };
 

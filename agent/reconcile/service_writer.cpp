@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <optional>
+#include <utility>
 
 namespace weft::reconcile {
 namespace {
@@ -48,8 +49,9 @@ std::string title(const ServiceFragment& fragment) {
 
 Result<> ServiceWriter::bind(const bpf::ConfigMaps& maps) {
     owners_.clear();
-    applied_.clear();
+    previous_ = std::exchange(applied_, {});
     found_members_.clear();
+    leaving_.clear();
     changed_.clear();
     replaced_.clear();
     failed_.clear();
@@ -179,39 +181,46 @@ void ServiceWriter::retire(const Services& desired, ApplyStats& stats) {
         replaced_.emplace(entry.first, entry.second);
         return true;
     });
-    // Frontends of all Services first: nothing may lead to a set or member that is removed after.
-    for (const auto& [id, before] : replaced_) {
-        retire_frontends(before, applied(id), stats);
-    }
+    std::vector<FragmentPtr> leaving = std::exchange(leaving_, {});
     for (const auto& [id, before] : replaced_) {
         if (before != nullptr) {
-            retire_members(before, applied(id), stats);
-            if (!before->slots.empty()) {
-                sets_.release(before->set_id);
-            }
+            leaving.push_back(before);
         }
     }
+    // Frontends of all Services first: nothing may lead to a set or member that is removed after.
+    std::vector<FragmentPtr> left;
+    for (FragmentPtr& before : leaving) {
+        const FragmentPtr now = applied(before->service_id);
+        (retire_frontends(before, now, stats) ? left : leaving_).push_back(std::move(before));
+    }
+    for (const FragmentPtr& before : left) {
+        retire_members(before, applied(before->service_id), stats);
+        if (!before->slots.empty()) {
+            sets_.release(before->set_id);
+        }
+    }
+    report_moved(stats);
     retire_found(desired, stats);
     changed_.clear();
     replaced_.clear();
 }
 
-void ServiceWriter::retire_frontends(const FragmentPtr& before, const FragmentPtr& now, ApplyStats& stats) {
-    if (before == nullptr) {
-        return;
-    }
+bool ServiceWriter::retire_frontends(const FragmentPtr& before, const FragmentPtr& now, ApplyStats& stats) {
     const KeySet<weft_addr_port> kept = frontend_keys(now);
+    bool all = true;
     for (const auto& [address, value] : before->frontends) {
         const auto owner = owners_.find(address);
         if (kept.contains(address) || owner == owners_.end() || owner->second != before->service_id) {
             continue; // another Service may have taken the address over in this round
         }
-        owners_.erase(owner);
         if (auto dropped = frontends_.drop(address, stats); !dropped) {
-            found_frontends_ = true; // without an owner: tried again by the next round
+            all = false;
             stats.failures.push_back({title(*before), frontends_.name(), dropped.error()});
+            continue;
         }
+        owners_.erase(owner);
     }
+    return all;
 }
 
 void ServiceWriter::retire_members(const FragmentPtr& before, const FragmentPtr& now, ApplyStats& stats) {
@@ -230,6 +239,22 @@ void ServiceWriter::retire_members(const FragmentPtr& before, const FragmentPtr&
     for (const weft_addr_port& backend : udp_backends(before)) {
         if (!usable.contains(backend)) {
             stats.removed_udp_backends.push_back({before->service_id, backend});
+        }
+    }
+}
+
+// New maps do not tell what the old ones had: sockets may still be connected to what is in neither.
+void ServiceWriter::report_moved(ApplyStats& stats) {
+    for (const auto& [id, before] : std::exchange(previous_, {})) {
+        const FragmentPtr now = applied(id);
+        if (before == now) {
+            continue;
+        }
+        const KeySet<weft_addr_port> usable = udp_backends(now);
+        for (const weft_addr_port& backend : udp_backends(before)) {
+            if (!usable.contains(backend)) {
+                stats.removed_udp_backends.push_back({id, backend});
+            }
         }
     }
 }
@@ -275,6 +300,11 @@ Result<> ServiceWriter::mend(DriftReport& report) {
     for (const auto& [id, fragment] : applied_) {
         for (const weft_addr_port& backend : fragment->members) {
             expected.emplace(member_key(id, backend), 1);
+        }
+    }
+    for (const FragmentPtr& fragment : leaving_) {
+        for (const weft_addr_port& backend : fragment->members) {
+            expected.emplace(member_key(fragment->service_id, backend), 1);
         }
     }
     for (const weft_member_key& key : found_members_) {

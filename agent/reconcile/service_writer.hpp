@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <unordered_set>
+#include <vector>
 
 #include "agent/bpf/config_maps.hpp"
 #include "agent/reconcile/backend_sets.hpp"
@@ -36,8 +37,9 @@ private:
     bool prepare_one(const FragmentPtr& fragment, const FragmentPtr& before, ApplyStats& stats);
     bool flip_one(const FragmentPtr& fragment, ApplyStats& stats);
     void withdraw(const FragmentPtr& fragment, const FragmentPtr& before, ApplyStats& stats);
-    void retire_frontends(const FragmentPtr& before, const FragmentPtr& now, ApplyStats& stats);
+    bool retire_frontends(const FragmentPtr& before, const FragmentPtr& now, ApplyStats& stats);
     void retire_members(const FragmentPtr& before, const FragmentPtr& now, ApplyStats& stats);
+    void report_moved(ApplyStats& stats);
     void retire_found(const Services& desired, ApplyStats& stats);
     void fail(const compiler::ServiceFragment& fragment, const std::string& map, const Error& error, ApplyStats& stats);
     [[nodiscard]] bpf::TypedMap<weft_member_key, std::uint32_t> members() const {
@@ -50,7 +52,10 @@ private:
     std::shared_ptr<bpf::MapIo> member_io_;
     KeySet<weft_member_key> found_members_; ///< in the map at bind(), not claimed yet
     BackendSets sets_;
+    Services previous_; ///< what was in the maps before the last bind(): names backends that go with the move
     bool found_frontends_ = false; ///< there may be frontends without owner
+
+    std::vector<FragmentPtr> leaving_; ///< replaced, but a frontend could not be removed: all of it stays until it can
 
     // Of the current round:
     std::map<std::uint64_t, FragmentPtr> changed_; ///< prepared, to be flipped

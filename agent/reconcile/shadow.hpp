@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -16,6 +17,12 @@ namespace weft::reconcile {
 
 template <typename K>
 using KeySet = std::unordered_set<K, compiler::AbiHash, compiler::AbiEqual>;
+
+/// A failed write and the map that refused it.
+struct Refused {
+    std::string map;
+    Error error;
+};
 
 /// Compares a map with `expected` and mends it. Extra entries are removed; `on_fail(const Error&)` hears of each entry
 /// that could not be mended. Error: the map cannot be read.
