@@ -52,6 +52,7 @@ archives = $(foreach l,$(call closure,$(1)),$(OUT)/lib/lib$(l).a)
 flags = $(sort $(foreach l,$(call closure,$(1)),$(LINK_$(l))))
 
 define library
+SOURCES_$(1) := $(2)
 LIBS_$(1) := $(3)
 LINK_$(1) := $(4)
 OBJECTS += $(call objects_of,$(2))
@@ -89,7 +90,19 @@ $(1): $(OUT)/bench/$(1)
 DEFERRED += $$(eval $$(call linked,$(1),$(OUT)/bench/$(1),$(2),$(3),$(4) -lbenchmark))
 endef
 
+# The stamp is an included makefile: make brings it up to date first (tools/dev/deps installs what is missing) and then
+# starts over. Until it is there nothing else is read, as reading the rest already asks for compilers.
+ifneq ($(filter-out help clean deps uninstall,$(or $(MAKECMDGOALS),all)),)
+include $(STAMP)
+endif
+$(STAMP): tools/dev/packages.txt
+	@tools/dev/deps
+	@mkdir -p $(@D)
+	@touch $@
+
+ifneq ($(wildcard $(STAMP)),)
 include $(sort $(shell find . -name build.mk -not -path './build/*'))
+endif
 
 # Programs are declared only now, when every library's own dependencies are known.
 $(DEFERRED)

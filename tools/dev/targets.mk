@@ -1,7 +1,51 @@
-# What people type. Anything that needs a package first runs the dependency check, which is quick when nothing is missing.
-.PHONY: all deps help clean check test bench lint demo install
+# What people type. Whatever needs a package first has it installed: see the stamp in the Makefile.
+.PHONY: all deps help clean check test bench fuzz lint format demo install uninstall
 
-all: $(PROGRAMS)
+TESTS_all      = $(foreach t,unit bpf net e2e,$(TESTS_$(t)))
+RUN_TESTS      = tools/dev/run-tests --results $(OUT)/results
+by_tier        = $(foreach p,$(TESTS_$(1)),$(1)=$(p))
+# Which kernels `make test` boots, and what runs in them; QEMU_KERNELS= skips them.
+QEMU_KERNELS  ?= 6.1 6.12 7.2
+GUEST_TESTS    = $(filter %/decisions_test %/datapath_test,$(TESTS_all))
+
+all: $(PROGRAMS) ## build every program (what plain `make` does)
+
+deps: ## install the Debian packages that are missing (as root)
+	@tools/dev/deps
+
+check: $(TESTS_unit) ## build and run the unit tests only: no root, seconds
+	@$(RUN_TESTS) $(call by_tier,unit)
+
+test: $(PROGRAMS) $(TESTS_all) ## build and run every test, also in QEMU on other kernels (as root)
+	@$(RUN_TESTS) $(foreach t,unit bpf net e2e,$(call by_tier,$(t))) $(foreach k,$(QEMU_KERNELS),$(GUEST_TESTS:%=qemu-$(k)=%))
+
+bench: $(PROGRAMS) $(BENCHES) ## build and run every benchmark (as root)
+	@set -e; for b in $(BENCHES); do echo "== $$b"; $$b; done; \
+	for b in benchmarks/*/run; do [ -x $$b ] || continue; echo "== $$b"; BIN=$(abspath $(OUT))/bin BENCH=$(abspath $(OUT))/bench $$b; done
+
+lint: $(GENERATED) ## formatting, style, headers, scripts and clang-tidy
+	@tools/dev/lint --build $(BUILD) --flags '$(CPPFLAGS)'
+
+format: ## apply the formatting that lint checks
+	@git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.c' '*.h' | xargs -r clang-format-19 -i
+
+demo: $(PROGRAMS) ## show a small shop on a cluster of two nodes (as root)
+	@PATH="$(abspath $(OUT))/bin:$$PATH" tools/lab/demo.sh
+
+install: $(PROGRAMS) ## install into DESTDIR (default /) below PREFIX (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/opt/cni/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/weft/manifests
+	install -m 755 $(OUT)/bin/weftd $(OUT)/bin/weft $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(OUT)/bin/weft-cni $(DESTDIR)/opt/cni/bin
+	sed 's,/usr/local/bin,$(PREFIX)/bin,' deploy/weftd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/weftd.service
+	[ -e $(DESTDIR)/etc/weft/weftd.yaml ] || install -m 644 deploy/weftd.yaml $(DESTDIR)/etc/weft
+
+uninstall: ## remove what install put there, but not /etc/weft
+	rm -f $(DESTDIR)$(PREFIX)/bin/weftd $(DESTDIR)$(PREFIX)/bin/weft $(DESTDIR)/opt/cni/bin/weft-cni
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/weftd.service
+
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
 
 help: ## this text
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@echo 'make [TARGET] [V=1] [BUILD=DIR] [SANITIZE=address|thread]'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12 | sort
