@@ -1,0 +1,1 @@
+$(eval $(call library,compiler,$(wildcard agent/compiler/*.cpp),k8s base,))

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// What should the kernel's maps contain, given what the sources say? A pure function of its input: equal snapshots give
+// equal results. It remembers its last input and output only to do less: unchanged Services keep their fragments.
+// Thread: control (or any single thread).
+#pragma once
+
+#include <memory>
+
+#include "agent/compiler/desired_state.hpp"
+#include "agent/store/snapshot.hpp"
+
+namespace weft::compiler {
+
+/// The node that is compiled for.
+struct NodeContext {
+    std::string node_name;
+    std::uint64_t host_netns_cookie = 0;
+    std::vector<Ip> host_addresses; ///< every address of the node itself
+
+    friend bool operator==(const NodeContext&, const NodeContext&) = default;
+};
+
+class Compiler {
+public:
+    Compiler();
+    Compiler(Compiler&&) noexcept;
+    Compiler& operator=(Compiler&&) noexcept;
+    ~Compiler();
+
+    /// Never fails: what cannot be enforced is in DesiredState::refusals, and everything else goes on.
+    DesiredState compile(const store::Snapshot& snapshot, const NodeContext& node);
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+} // namespace weft::compiler
