@@ -221,8 +221,12 @@ bool begins_json(std::string_view text) {
 
 void parse_document(DocumentText source, const std::string& file, ParseOutcome& outcome) {
     Document document;
-    if (begins_json(source.text)) {
-        document = read_json(source);
+    DocumentText content = source;
+    if (content.text.starts_with("---")) {
+        content.text.remove_prefix(3);
+    }
+    if (begins_json(content.text)) {
+        document = read_json(content);
         // YAML's flow style looks like JSON; a .json file is held to JSON and so gets JSON's messages.
         if (!document.faults.empty() && !file.ends_with(".json")) {
             document = read_yaml(source);
