@@ -23,7 +23,7 @@ class AdminServer {
 public:
     /// Serves until stop(). `view` and `ring` must outlive the server. Errors: EADDRINUSE when another agent serves
     /// there, ENOTSOCK when the path is some other file, or the system's own.
-    static Result<AdminServer> start(ServerOptions options, const AgentView& view, telemetry::FlowRing& ring);
+    static Result<AdminServer> start(ServerOptions options, const AgentView& view, const telemetry::FlowRing& ring);
 
     AdminServer(AdminServer&&) noexcept;
     AdminServer& operator=(AdminServer&&) noexcept;

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// One decoder for each map: which ABI struct its keys and values are, and how they read.
+#include "agent/admin/decode.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "agent/telemetry/reasons.hpp"
+#include "weft/abi/endpoint.h"
+#include "weft/abi/event.h"
+#include "weft/abi/policy.h"
+#include "weft/abi/service.h"
+#include "weft/abi/socket.h"
+#include "weft/base/content_hash.hpp"
+
+namespace weft::admin {
+namespace {
+
+using Bytes = std::span<const std::byte>;
+
+std::string hex(Bytes bytes) {
+    std::string out;
+    for (const auto byte : bytes) {
+        out += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
+    }
+    return out;
+}
+
+template <typename T>
+std::optional<T> read(Bytes bytes) {
+    if (bytes.size() != sizeof(T)) {
+        return std::nullopt;
+    }
+    T value{};
+    std::memcpy(&value, bytes.data(), sizeof value);
+    return value;
+}
+
+// Text of a struct, or its bytes when they are not one.
+template <typename T, typename Print>
+std::string shown(Bytes bytes, Print print) {
+    const auto value = read<T>(bytes);
+    return value ? std::string(print(*value)) : fmt::format("0x{} ({} bytes, expected {})", hex(bytes), bytes.size(), sizeof(T));
+}
+
+struct Flag {
+    std::uint32_t bit;
+    const char* name;
+};
+
+std::string flag_names(std::uint32_t value, std::span<const Flag> flags) {
+    std::vector<std::string> names;
+    for (const auto& flag : flags) {
+        if ((value & flag.bit) != 0) {
+            names.emplace_back(flag.name);
+            value &= ~flag.bit;
+        }
+    }
+    if (value != 0) {
+        names.push_back(fmt::format("0x{:x}", value));
+    }
+    return names.empty() ? "-" : fmt::format("{}", fmt::join(names, ","));
+}
+
+constexpr Flag kEndpointFlags[] = {{WEFT_ENDPOINT_HOST, "host"},
+                                   {WEFT_ENDPOINT_ISOLATED_INGRESS, "isolated-ingress"},
+                                   {WEFT_ENDPOINT_ISOLATED_EGRESS, "isolated-egress"},
+                                   {WEFT_ENDPOINT_ANY_SOURCE, "any-source"},
+                                   {WEFT_ENDPOINT_EXTERNAL, "bypassed"}};
+constexpr Flag kServiceFlags[] = {{WEFT_SERVICE_AFFINITY, "affinity"}, {WEFT_SERVICE_NODE_PORT, "node-port"}};
+constexpr Flag kPeerFlags[] = {{WEFT_PEER_LOCAL_NODE, "local-node"}};
+constexpr Flag kConfigFlags[] = {{WEFT_CONFIG_ALLOW_UNKNOWN, "allow-unknown"}, {WEFT_CONFIG_EVENTS_OFF, "events-off"}};
+
+const char* algorithm_name(std::uint16_t algorithm) {
+    switch (algorithm) {
+    case WEFT_ALGORITHM_RANDOM:
+        return "random";
+    case WEFT_ALGORITHM_ROUND_ROBIN:
+        return "round-robin";
+    case WEFT_ALGORITHM_MAGLEV:
+        return "maglev";
+    case WEFT_ALGORITHM_LEAST_CONNECTIONS:
+        return "least-connections";
+    default:
+        return "unknown";
+    }
+}
+
+std::string u32_text(Bytes bytes) {
+    return shown<std::uint32_t>(bytes, [](std::uint32_t v) { return std::to_string(v); });
+}
+
+// A per-CPU value: the kernel hands out one after another.
+std::string per_cpu_sum(Bytes bytes) {
+    if (bytes.empty() || bytes.size() % sizeof(std::uint64_t) != 0) {
+        return fmt::format("0x{} ({} bytes)", hex(bytes), bytes.size());
+    }
+    std::uint64_t sum = 0;
+    for (std::size_t at = 0; at < bytes.size(); at += sizeof sum) {
+        sum += *read<std::uint64_t>(bytes.subspan(at, sizeof sum));
+    }
+    return std::to_string(sum);
+}
+
+std::string cidr_text(const weft_cidr_key& key) {
+    const Ip base(key.addr);
+    return base.is_v4() && key.prefix_bits >= 96 ? fmt::format("{}/{}", base.to_string(), key.prefix_bits - 96)
+                                                 : fmt::format("{}/{}", base.to_string(), key.prefix_bits);
+}
+
+std::string ports_text(const weft_ports_key& key) {
+    const auto set = std::uint64_t{key.ports_hi} << 32 | key.ports_lo;
+    if (key.prefix_bits < WEFT_PORTS_PREFIX || key.prefix_bits > WEFT_PORTS_PREFIX + 16) {
+        return fmt::format("set={} {} prefix={}", id_text(set), protocol_name(key.proto), key.prefix_bits);
+    }
+    const auto bits = key.prefix_bits - WEFT_PORTS_PREFIX;
+    const auto first = static_cast<std::uint32_t>(__builtin_bswap16(key.port_be));
+    const auto last = first | (0xffffu >> bits);
+    const auto ports = bits == 0    ? std::string("all ports")
+                       : bits == 16 ? fmt::format("port {}", first)
+                                    : fmt::format("ports {}-{}", first, last);
+    return fmt::format("set={} {} {}", id_text(set), protocol_name(key.proto), ports);
+}
+
+std::string endpoint_text(const Namer& names, const weft_endpoint& e) {
+    std::vector<std::string> ips;
+    for (const auto& addr : {e.addr4, e.addr6}) {
+        if (const Ip ip(addr); !ip.is_unspecified()) {
+            ips.push_back(ip.to_string());
+        }
+    }
+    return fmt::format("workload={} identity={} policy={} addresses={} flags={}", names.workload(e.workload),
+                       names.identity(e.identity), names.policy(e.policy), ips.empty() ? "-" : fmt::format("{}", fmt::join(ips, ",")),
+                       flag_names(e.flags, kEndpointFlags));
+}
+
+std::string service_text(const Namer& names, const weft_service& s) {
+    return fmt::format("service={} set={} slots={} algorithm={} affinity={}s flags={}", names.service(s.service), id_text(s.set),
+                       s.slot_count, algorithm_name(s.algorithm), s.affinity_seconds, flag_names(s.flags, kServiceFlags));
+}
+
+std::string peer_text(const Namer& names, Bytes bytes) {
+    return shown<weft_peer>(bytes, [&](const weft_peer& p) {
+        return fmt::format("identity={} flags={}", names.identity(p.identity), flag_names(p.flags, kPeerFlags));
+    });
+}
+
+std::string addr_text(const Namer& names, Bytes bytes) {
+    return shown<weft_addr>(bytes, [&](const weft_addr& a) { return names.address(a); });
+}
+
+std::string end_text(const Namer& names, Bytes bytes) {
+    return shown<weft_addr_port>(bytes, [&](const weft_addr_port& e) { return names.end(e); });
+}
+
+std::string maglev_text(const weft_maglev_chunk& chunk) {
+    std::vector<std::uint16_t> distinct(std::begin(chunk.slot), std::end(chunk.slot));
+    std::ranges::sort(distinct);
+    const auto rest = std::ranges::unique(distinct);
+    distinct.erase(rest.begin(), rest.end());
+    return fmt::format("{} entries over {} slots, first {}", WEFT_MAGLEV_CHUNK, distinct.size(),
+                       fmt::join(chunk.slot, chunk.slot + 8, ","));
+}
+
+using Decode = DecodedEntry (*)(const Namer&, Bytes, Bytes);
+
+struct Known {
+    MapInfo info;
+    Decode decode; ///< nullptr: the kernel has no list of entries
+};
+
+constexpr Known kMaps[] = {
+    {{"weft_affinity", "kernel", "session affinity: which backend a client had last"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_affinity_key>(k, [&](const auto& key) {
+                                 return fmt::format("service={} client={}", n.service(key.service), n.netns(key.client));
+                             }),
+                             shown<weft_affinity>(v, [&](const auto& a) {
+                                 return fmt::format("backend={} last_used={:.3f}s after boot", n.end(a.backend),
+                                                    static_cast<double>(a.last_used_ns) / 1e9);
+                             })};
+     }},
+    {{"weft_cidr", "agent", "prefixes of ipBlock rules and their identities"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_cidr_key>(k, cidr_text), peer_text(n, v)};
+     }},
+    {{"weft_config", "agent", "policy revision and switches"},
+     [](const Namer&, Bytes k, Bytes v) {
+         return DecodedEntry{u32_text(k), shown<weft_config>(v, [](const auto& c) {
+                                 return fmt::format("revision={} flags={}", c.revision, flag_names(c.flags, kConfigFlags));
+                             })};
+     }},
+    {{"weft_conns", "kernel", "open connections of each backend"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{end_text(n, k), shown<std::int64_t>(v, [](std::int64_t c) { return fmt::format("connections={}", c); })};
+     }},
+    {{"weft_counters", "kernel", "what happened, summed over CPUs"},
+     [](const Namer&, Bytes k, Bytes v) {
+         return DecodedEntry{shown<std::uint32_t>(k,
+                                                  [](std::uint32_t index) {
+#define WEFT_COUNTER_TEXT(name, help) help,
+                                                      constexpr const char* kText[] = {WEFT_COUNTERS(WEFT_COUNTER_TEXT)};
+#undef WEFT_COUNTER_TEXT
+                                                      return index < WEFT_COUNTER_COUNT ? std::string(kText[index])
+                                                                                        : std::to_string(index);
+                                                  }),
+                             per_cpu_sum(v)};
+     }},
+    {{"weft_drops", "kernel", "outcomes off the normal path, summed over CPUs"},
+     [](const Namer&, Bytes k, Bytes v) {
+         return DecodedEntry{shown<std::uint32_t>(k,
+                                                  [](std::uint32_t index) {
+                                                      return fmt::format(
+                                                          "{} {}",
+                                                          telemetry::reason_label(static_cast<std::uint8_t>(index / WEFT_DIRECTION_COUNT)),
+                                                          telemetry::direction_label(static_cast<std::uint8_t>(index % WEFT_DIRECTION_COUNT)));
+                                                  }),
+                             per_cpu_sum(v)};
+     }},
+    {{"weft_endpoint", "agent", "workloads of this node by network namespace"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<std::uint64_t>(k, [&](std::uint64_t cookie) { return "netns=" + n.netns(cookie); }),
+                             shown<weft_endpoint>(v, [&](const auto& e) { return endpoint_text(n, e); })};
+     }},
+    {{"weft_events", "kernel", "ring buffer of flow events"}, nullptr},
+    {{"weft_ipcache", "agent", "addresses of pods and nodes and their identities"},
+     [](const Namer& n, Bytes k, Bytes v) { return DecodedEntry{addr_text(n, k), peer_text(n, v)}; }},
+    {{"weft_local", "agent", "addresses of this node's workloads and their namespaces"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{addr_text(n, k), shown<std::uint64_t>(v, [&](std::uint64_t c) { return "netns=" + n.netns(c); })};
+     }},
+    {{"weft_maglev", "agent", "lookup tables of services with maglev balancing"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_maglev_key>(
+                                 k, [&](const auto& key) { return fmt::format("set={} chunk={}", n.backend_set(key.set), key.chunk); }),
+                             shown<weft_maglev_chunk>(v, maglev_text)};
+     }},
+    {{"weft_member", "agent", "backends that a service has now, for services that remember choices"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_member_key>(k,
+                                                    [&](const auto& key) {
+                                                        return fmt::format("service={} backend={}", n.service(key.service), n.end(key.backend));
+                                                    }),
+                             u32_text(v)};
+     }},
+    {{"weft_node_addr", "agent", "node addresses that accept node ports; 1 is this node"},
+     [](const Namer& n, Bytes k, Bytes v) { return DecodedEntry{addr_text(n, k), u32_text(v)}; }},
+    {{"weft_policy", "agent", "who may talk to whom: policy class, peer identity, direction"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_policy_key>(k,
+                                                    [&](const auto& key) {
+                                                        return fmt::format(
+                                                            "policy={} peer={} {}", n.policy(key.policy), n.identity(key.identity),
+                                                            telemetry::direction_label(static_cast<std::uint8_t>(key.direction)));
+                                                    }),
+                             shown<weft_policy_entry>(v, [&](const auto& e) {
+                                 return e.ports == 0 ? fmt::format("allow all ports rule={}", n.rule(e.rule))
+                                                     : fmt::format("allow ports of set {}", id_text(e.ports));
+                             })};
+     }},
+    {{"weft_ports", "agent", "ports that the rules of a port set allow"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_ports_key>(k, ports_text),
+                             shown<std::uint64_t>(v, [&](std::uint64_t rule) { return "rule=" + n.rule(rule); })};
+     }},
+    {{"weft_rr", "kernel", "next slot of each round-robin service"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<std::uint64_t>(k, [&](std::uint64_t id) { return "service=" + n.service(id); }), u32_text(v)};
+     }},
+    {{"weft_service", "agent", "addresses that applications dial and the services behind them"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{end_text(n, k), shown<weft_service>(v, [&](const auto& s) { return service_text(n, s); })};
+     }},
+    {{"weft_slot", "agent", "backends of each backend set"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_slot_key>(
+                                 k, [&](const auto& key) { return fmt::format("set={} slot={}", n.backend_set(key.set), key.index); }),
+                             shown<weft_slot>(v, [&](const auto& s) {
+                                 return fmt::format("backend={} weight={}", n.end(s.backend), s.weight);
+                             })};
+     }},
+    {{"weft_socket", "kernel", "state that rides on each governed socket; see `weft conn list`"}, nullptr},
+    {{"weft_udp_nat", "kernel", "translation of unconnected UDP, both ways"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_udp_nat_key>(k,
+                                                     [&](const auto& key) {
+                                                         return fmt::format("socket={} {} {}", key.socket,
+                                                                            key.kind == WEFT_UDP_FORWARD ? "to" : "from", n.end(key.peer));
+                                                     }),
+                             shown<weft_udp_nat>(v, [&](const auto& nat) {
+                                 return fmt::format("{} service={}", n.end(nat.peer), n.service(nat.service));
+                             })};
+     }},
+    {{"weft_udp_track", "kernel", "UDP flows that were allowed one way, so that replies pass"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_udp_track_key>(k,
+                                                       [&](const auto& key) {
+                                                           return fmt::format("netns={} port={} peer={} replies={}", n.netns(key.netns),
+                                                                              key.local_port, n.end(key.peer),
+                                                                              telemetry::direction_label(key.reply_direction));
+                                                       }),
+                             shown<weft_udp_track>(v, [&](const auto& t) {
+                                 return fmt::format("revision={} last_seen={:.3f}s after boot", t.revision,
+                                                    static_cast<double>(t.last_seen_ns) / 1e9);
+                             })};
+     }},
+};
+
+const Known* find_known(std::string_view name) {
+    const auto found = std::ranges::find_if(kMaps, [&](const Known& known) {
+        return known.info.name == name || known.info.name.substr(std::string_view("weft_").size()) == name;
+    });
+    return found == std::end(kMaps) ? nullptr : found;
+}
+
+} // namespace
+
+std::span<const MapInfo> known_maps() {
+    static const auto kInfos = [] {
+        std::array<MapInfo, std::size(kMaps)> out{};
+        std::ranges::transform(kMaps, out.begin(), &Known::info);
+        return out;
+    }();
+    return kInfos;
+}
+
+const MapInfo* find_map(std::string_view name) {
+    const auto* known = find_known(name);
+    return known == nullptr ? nullptr : &known->info;
+}
+
+DecodedEntry decode(const Namer& names, std::string_view map, std::span<const std::byte> key, std::span<const std::byte> value) {
+    const auto* known = find_known(map);
+    if (known == nullptr || known->decode == nullptr) {
+        return {"0x" + hex(key), "0x" + hex(value)};
+    }
+    return known->decode(names, key, value);
+}
+
+} // namespace weft::admin

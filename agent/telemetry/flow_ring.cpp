@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// The ring of recent flows: numbering, overwriting, and waking readers.
+#include "agent/telemetry/flow_ring.hpp"
+
+#include <algorithm>
+
+#include "flow/flow.pb.h"
+
+namespace weft::telemetry {
+
+FlowRing::FlowRing(std::size_t capacity) : slots_(std::max<std::size_t>(capacity, 1)) {}
+
+void FlowRing::append(flow::Flow&& flow) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (closed_) {
+            return;
+        }
+        flow.mutable_weft()->set_sequence(next_);
+        slots_[(next_ - 1) % slots_.size()] = std::make_shared<const flow::Flow>(std::move(flow));
+        ++next_;
+    }
+    news_.notify_all();
+}
+
+void FlowRing::set_kernel_lost(std::uint64_t total) {
+    const std::lock_guard lock(mutex_);
+    kernel_lost_ = total;
+}
+
+FlowRing::Batch FlowRing::read_locked(std::uint64_t from, std::size_t limit) const {
+    Batch batch;
+    const std::uint64_t oldest = next_ > slots_.size() ? next_ - slots_.size() : 1;
+    std::uint64_t at = std::max<std::uint64_t>(from, 1);
+    if (at < oldest) {
+        batch.missed = oldest - at;
+        at = oldest;
+    }
+    for (; at < next_ && batch.flows.size() < limit; ++at) {
+        batch.flows.push_back(slots_[(at - 1) % slots_.size()]);
+    }
+    batch.next = at;
+    batch.kernel_lost = kernel_lost_;
+    batch.closed = closed_;
+    return batch;
+}
+
+FlowRing::Batch FlowRing::read(std::uint64_t from, std::size_t limit) const {
+    const std::lock_guard lock(mutex_);
+    return read_locked(from, limit);
+}
+
+FlowRing::Batch FlowRing::wait(std::uint64_t from, std::size_t limit, std::chrono::milliseconds patience) const {
+    std::unique_lock lock(mutex_);
+    news_.wait_for(lock, patience, [&] { return closed_ || next_ > from; });
+    return read_locked(from, limit);
+}
+
+void FlowRing::close() {
+    {
+        const std::lock_guard lock(mutex_);
+        closed_ = true;
+    }
+    news_.notify_all();
+}
+
+FlowRing::Stats FlowRing::stats() const {
+    const std::lock_guard lock(mutex_);
+    return {.kept = static_cast<std::size_t>(std::min<std::uint64_t>(next_ - 1, slots_.size())),
+            .capacity = slots_.size(),
+            .seen = next_ - 1,
+            .kernel_lost = kernel_lost_};
+}
+
+} // namespace weft::telemetry

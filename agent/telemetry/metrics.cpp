@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// The families of /metrics, filled at each scrape from the kernel's counters and the agent's state.
+#include "agent/telemetry/metrics.hpp"
+
+#include <map>
+
+#include <prometheus/collectable.h>
+#include <prometheus/exposer.h>
+#include <prometheus/metric_family.h>
+
+#include "agent/telemetry/reasons.hpp"
+#include "weft/abi/event.h"
+
+namespace weft::telemetry {
+namespace {
+
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+class Families {
+public:
+    Families& counter(const char* name, const char* help) { return open(name, help, prometheus::MetricType::Counter); }
+    Families& gauge(const char* name, const char* help) { return open(name, help, prometheus::MetricType::Gauge); }
+    Families& add(const Labels& labels, double value) {
+        prometheus::ClientMetric metric;
+        for (const auto& [key, text] : labels) {
+            metric.label.push_back({key, text});
+        }
+        if (families_.back().type == prometheus::MetricType::Counter) {
+            metric.counter.value = value;
+        } else {
+            metric.gauge.value = value;
+        }
+        families_.back().metric.push_back(std::move(metric));
+        return *this;
+    }
+    std::vector<prometheus::MetricFamily> take() { return std::move(families_); }
+
+private:
+    Families& open(const char* name, const char* help, prometheus::MetricType type) {
+        families_.push_back({name, help, type, {}});
+        return *this;
+    }
+    std::vector<prometheus::MetricFamily> families_;
+};
+
+double at(const std::vector<std::uint64_t>& values, std::size_t index) {
+    return index < values.size() ? static_cast<double>(values[index]) : 0.0;
+}
+
+double age_seconds(std::chrono::steady_clock::time_point since) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+}
+
+void add_counters(Families& out, const admin::Counters& read, const FlowRing::Stats& ring) {
+    const auto& c = read.counters;
+    out.counter("weft_connections_opened_total", "Connections that governed workloads opened (egress) or accepted (ingress).")
+        .add({{"direction", "egress"}}, at(c, WEFT_COUNTER_CONNECTS))
+        .add({{"direction", "ingress"}}, at(c, WEFT_COUNTER_ACCEPTS));
+    out.counter("weft_connections_closed_total", "Connections of governed workloads that ended, for whatever cause.")
+        .add({}, at(c, WEFT_COUNTER_CLOSES));
+    out.counter("weft_bytes_total", "Payload bytes of connections that ended, as their workload saw them.")
+        .add({{"direction", "sent"}}, at(c, WEFT_COUNTER_BYTES_SENT))
+        .add({{"direction", "received"}}, at(c, WEFT_COUNTER_BYTES_RECEIVED));
+    out.counter("weft_translations_total", "Connects and first datagrams to a Service that were given a backend.")
+        .add({}, at(c, WEFT_COUNTER_TRANSLATIONS));
+    out.counter("weft_retransmits_total", "Segments that were sent again on connections that ended.")
+        .add({}, at(c, WEFT_COUNTER_RETRANSMITS));
+    out.counter("weft_events_total", "Flow events that the hooks produced, whether they were delivered or lost.")
+        .add({}, at(c, WEFT_COUNTER_EVENTS));
+
+    double lost = 0;
+    for (int pass = 0; pass < 2; ++pass) {
+        const bool drops = pass == 0;
+        if (drops) {
+            out.counter("weft_drops_total", "Connects and packets that were refused or dropped, by reason.");
+        } else {
+            out.counter("weft_fallbacks_total", "Outcomes off the normal path after which traffic went on, by reason.");
+        }
+        for (std::uint8_t reason = WEFT_REASON_NONE + 1; reason < WEFT_REASON_COUNT; ++reason) {
+            if (reason == WEFT_REASON_EVENT_LOST || reason_refuses(reason) != drops) {
+                continue; // lost events have a family of their own
+            }
+            for (std::uint8_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
+                out.add({{"reason", std::string(reason_label(reason))}, {"direction", std::string(direction_label(direction))}},
+                        at(read.drops, static_cast<std::size_t>(reason) * WEFT_DIRECTION_COUNT + direction));
+            }
+        }
+    }
+    for (std::size_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
+        lost += at(read.drops, static_cast<std::size_t>(WEFT_REASON_EVENT_LOST) * WEFT_DIRECTION_COUNT + direction);
+    }
+    out.counter("weft_events_lost_total", "Flow events that did not fit into the kernel's ring. Counters stay exact.").add({}, lost);
+    out.counter("weft_flows_total", "Flows that the agent read from the kernel and kept for `weft flows`.")
+        .add({}, static_cast<double>(ring.seen));
+}
+
+void add_maps(Families& out, const std::vector<admin::MapHealth>& maps) {
+    std::map<std::string, const admin::MapHealth*> sorted;
+    for (const auto& map : maps) {
+        sorted.emplace(map.name, &map);
+    }
+    out.gauge("weft_map_entries", "Entries of a kernel map. Compare with weft_map_capacity.");
+    for (const auto& [name, map] : sorted) {
+        if (map->counted) {
+            out.add({{"map", name}}, static_cast<double>(map->entries));
+        }
+    }
+    out.gauge("weft_map_capacity", "Entries that a kernel map can hold.");
+    for (const auto& [name, map] : sorted) {
+        if (map->counted) {
+            out.add({{"map", name}}, static_cast<double>(map->capacity));
+        }
+    }
+    out.counter("weft_drift_entries_total", "Map entries that somebody else had changed and the agent repaired.");
+    for (const auto& [name, map] : sorted) {
+        out.add({{"map", name}}, static_cast<double>(map->drift));
+    }
+}
+
+void add_state(Families& out, const admin::AgentView& view) {
+    const auto health = view.health();
+    const auto desired = view.desired();
+    const auto snapshot = view.snapshot();
+    out.gauge("weft_build_info", "1, with the agent's version and node as labels.")
+        .add({{"version", WEFT_VERSION}, {"node", health.node_name}}, 1);
+    out.gauge("weft_ready", "1 when a complete state is in the kernel and the live connect probe did not fail.")
+        .add({}, health.synced && health.probe != admin::HookProbe::kFailed ? 1 : 0);
+    out.gauge("weft_hooks_attached", "Kernel hooks that are attached.").add({}, static_cast<double>(health.hooks.size()));
+    out.gauge("weft_policy_revision", "Policy revision in force; grows with each policy change.")
+        .add({}, static_cast<double>(health.policy_revision));
+    out.gauge("weft_snapshot_version", "Version of the object snapshot in force.")
+        .add({}, static_cast<double>(desired->snapshot_version));
+    if (health.synced) {
+        out.gauge("weft_sync_age_seconds", "Seconds since the kernel's maps were last brought to the desired state.")
+            .add({}, age_seconds(health.last_sync));
+    }
+    out.gauge("weft_uptime_seconds", "Seconds since the agent started.").add({}, age_seconds(health.started));
+    out.gauge("weft_refused_objects", "Objects that were refused; `weft status` says why.")
+        .add({}, static_cast<double>(snapshot->refusals->size() + desired->refusals.size()));
+    out.gauge("weft_write_failures", "Objects that the kernel's maps could not take; `weft status` says why.")
+        .add({}, static_cast<double>(health.failures.size()));
+    out.gauge("weft_services", "Service ports in force.").add({}, static_cast<double>(desired->services.size()));
+    out.gauge("weft_endpoints", "Workloads of this node that are governed.")
+        .add({}, desired->policy ? static_cast<double>(desired->policy->endpoints.size()) : 0.0);
+}
+
+} // namespace
+
+class MetricsServer::Impl : public prometheus::Collectable {
+public:
+    Impl(const admin::AgentView& view, const FlowRing& ring) : view_(view), ring_(ring) {}
+
+    [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override {
+        Families out;
+        add_state(out, view_);
+        const auto counters = view_.counters();
+        if (counters) {
+            add_counters(out, *counters, ring_.stats());
+        }
+        const auto maps = view_.maps();
+        if (maps) {
+            add_maps(out, *maps);
+        }
+        out.gauge("weft_scrape_failed", "1 when this part of the page could not be read from the kernel and is missing.")
+            .add({{"part", "counters"}}, counters ? 0 : 1)
+            .add({{"part", "maps"}}, maps ? 0 : 1);
+        return out.take();
+    }
+
+    std::shared_ptr<Impl> self; ///< what the exposer holds weakly
+    std::unique_ptr<prometheus::Exposer> exposer; ///< last: it stops before anything that it reads goes away
+
+private:
+    const admin::AgentView& view_;
+    const FlowRing& ring_;
+};
+
+MetricsServer::MetricsServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+MetricsServer::MetricsServer(MetricsServer&&) noexcept = default;
+MetricsServer& MetricsServer::operator=(MetricsServer&&) noexcept = default;
+MetricsServer::~MetricsServer() = default;
+
+Result<MetricsServer> MetricsServer::start(const std::string& address, const admin::AgentView& view, const FlowRing& ring) {
+    auto impl = std::make_unique<Impl>(view, ring);
+    try {
+        impl->exposer = std::make_unique<prometheus::Exposer>(address, 1);
+        // The exposer wants a weak pointer; the server outlives it, so this one owns nothing.
+        impl->self = std::shared_ptr<Impl>(impl.get(), [](Impl*) {});
+        impl->exposer->RegisterCollectable(impl->self, "/metrics");
+    } catch (const std::exception& error) {
+        return failure(EADDRINUSE, "cannot serve metrics on {}: {}; give another address, or none to turn them off", address,
+                       error.what());
+    }
+    return MetricsServer(std::move(impl));
+}
+
+int MetricsServer::port() const {
+    const auto ports = impl_->exposer->GetListeningPorts();
+    return ports.empty() ? 0 : ports.front();
+}
+
+} // namespace weft::telemetry
