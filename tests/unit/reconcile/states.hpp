@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "agent/compiler/desired_state.hpp"
-#include "fake_maps.hpp"
+#include "tests/unit/reconcile/fake_maps.hpp"
 #include "weft/abi/reasons.h"
 #include "weft/abi/socket.h"
 #include "weft/base/content_hash.hpp"
