@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // How is another process's UDP socket made to fail, so that it connects anew? By netlink sock_diag SOCK_DESTROY, in
-// the network namespace of the calling thread. The owner sees ECONNABORTED at its next call.
+// the network namespace of the calling thread. A reader sees ECONNABORTED, a sender EDESTADDRREQ.
 #pragma once
 
 #include <cstdint>
