@@ -37,7 +37,7 @@ Result<> Agent::start() {
     WEFT_TRY(create_cgroup(cgroup_mount_ + "/" + names_.host_cgroup(node_)));
     WEFT_ASSIGN(child_, launch({.argv = {program_, "--node-name", node_, "--cgroup", cgroup_mount_ + "/" + names_.node_cgroup(node_),
                                          "--pin-dir", names_.node_pins(node_), "--run-dir", run_dir, "--manifests",
-                                         names_.manifests(), "--metrics", "0.0.0.0:9990"},
+                                         names_.manifests(), "--metrics", "0.0.0.0:9964"},
                                 .netns = netns_path(names_.node_netns(node_)),
                                 .cgroup = cgroup,
                                 .log_file = names_.agent_log(node_),

@@ -84,7 +84,7 @@ Json CniRunner::conflist(const WireNode& node, const CniPod& pod) const {
     Json ipam{{"type", "host-local"}, {"dataDir", fmt::format("{}/{}", names_.ipam(), node.name)}, {"ranges", ranges}, {"routes", routes}};
     Json plugins = Json::array({Json{{"type", "ptp"}, {"ipMasq", false}, {"mtu", 1500}, {"ipam", std::move(ipam)}}});
     if (mesh_) {
-        plugins.push_back(Json{{"type", "weft-cni"}, {"socket", names_.agent_run_dir(node.name) + "/enrol.sock"}});
+        plugins.push_back(Json{{"type", "weft-cni"}, {"agentSocket", names_.agent_run_dir(node.name) + "/enrol.sock"}});
     }
     return Json{{"cniVersion", "1.0.0"}, {"name", fmt::format("weft-{}", names_.lab())}, {"plugins", std::move(plugins)}};
 }

@@ -231,13 +231,39 @@ void Controller::write(const std::map<std::string, std::string>& files) {
     }
 }
 
+Result<> Controller::plug_in(const std::string& netns, const std::vector<Ip>& addresses) {
+    WEFT_TRY(create_external(names_, netns, next_cable_++, addresses, cluster_.wire_nodes()));
+    outside_[netns] = {.addresses = addresses, .plugged_in = true};
+    for (const auto& [name, stray] : strays_) {
+        WEFT_TRY(route_stray_in(netns, stray, true));
+    }
+    return {};
+}
+
+Result<> Controller::route(const store::Name& pod, const Stray& stray, bool add) {
+    if (stray.addresses.empty() || strays_.contains(pod) == add) {
+        return {};
+    }
+    WEFT_TRY(route_stray(names_, stray, cluster_.wire_nodes(), add));
+    for (const auto& [netns, outside] : outside_) {
+        if (outside.plugged_in) {
+            WEFT_TRY(route_stray_in(netns, stray, add));
+        }
+    }
+    if (add) {
+        strays_[pod] = stray;
+    } else {
+        strays_.erase(pod);
+    }
+    return {};
+}
+
 Result<std::vector<Ip>> Controller::attach(const k8s::Pod& pod, const CniPod& cni) {
     const auto& nodes = cluster_.wire_nodes(); // fixed once the lab is up, so any thread may read it
     if (is_external(pod)) {
         const std::scoped_lock lock(mutex_);
         const auto netns = names_.external_netns(cni.namespace_name, cni.name);
-        WEFT_TRY(create_external(names_, netns, next_cable_++, pod.ips, nodes));
-        outside_[netns] = {.netns = netns, .addresses = pod.ips};
+        WEFT_TRY(plug_in(netns, pod.ips));
         return pod.ips;
     }
     const auto* node = cluster_.wire_node(cni.node);
@@ -250,13 +276,7 @@ Result<std::vector<Ip>> Controller::attach(const k8s::Pod& pod, const CniPod& cn
     }
     WEFT_ASSIGN(auto ips, cni_.add(*node, cni));
     const std::scoped_lock lock(mutex_);
-    std::vector<std::string> hosts;
-    for (const auto& [name, outside] : outside_) {
-        if (!outside.netns.empty()) {
-            hosts.push_back(name);
-        }
-    }
-    WEFT_TRY(route_pod(names_, ips, *node, nodes, hosts, true));
+    WEFT_TRY(route({cni.namespace_name, cni.name}, stray_addresses(ips, *node), true));
     return ips;
 }
 
@@ -275,13 +295,7 @@ Result<> Controller::detach(const k8s::Pod& pod, const CniPod& cni) {
     WEFT_TRY(cni_.del(*node, cni));
     {
         const std::scoped_lock lock(mutex_);
-        std::vector<std::string> hosts;
-        for (const auto& [name, outside] : outside_) {
-            if (!outside.netns.empty()) {
-                hosts.push_back(name);
-            }
-        }
-        WEFT_TRY(route_pod(names_, pod.ips, *node, nodes, hosts, false));
+        WEFT_TRY(route({cni.namespace_name, cni.name}, stray_addresses(pod.ips, *node), false));
     }
     return remove_netns(names_.pod_netns(cni.namespace_name, cni.name));
 }

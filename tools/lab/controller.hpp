@@ -40,14 +40,17 @@ public:
 
 private:
     struct Outside {
-        std::string netns = {};
         std::vector<Ip> addresses = {};
+        bool plugged_in = false; ///< false: its pod is about to start
     };
 
     void stop_unwanted(const std::map<store::Name, k8s::Pod>& wanted);
     void start_missing(const std::map<store::Name, k8s::Pod>& wanted);
     [[nodiscard]] std::vector<k8s::Pod> existing() const;
     void publish();
+    /// Both under mutex_.
+    Result<> plug_in(const std::string& netns, const std::vector<Ip>& addresses);
+    Result<> route(const store::Name& pod, const Stray& stray, bool add);
     void write(const std::map<std::string, std::string>& files);
     Result<std::vector<Ip>> attach(const k8s::Pod& pod, const CniPod& cni);
     Result<> detach(const k8s::Pod& pod, const CniPod& cni);
@@ -65,9 +68,10 @@ private:
     std::string publish_fault_;
     bool touched_ = false;
 
-    // Under mutex_: cables are plugged in by worker threads, and a new pod must reach every outside host.
+    // Under mutex_: cables are plugged in by worker threads, and every outside host must reach every pod.
     std::mutex mutex_;
     std::map<std::string, Outside> outside_; ///< by namespace name
+    std::map<store::Name, Stray> strays_;    ///< pods with addresses outside their node's blocks
     int next_cable_ = 1;
 };
 

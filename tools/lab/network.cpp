@@ -2,6 +2,8 @@
 // Lines for `ip -batch`, one batch per namespace.
 #include "tools/lab/network.hpp"
 
+#include <algorithm>
+
 #include "tools/lab/netns.hpp"
 
 namespace weft::lab {
@@ -108,30 +110,31 @@ Result<> remove_external(const Names& names, const std::string& netns, const std
     return remove_netns(netns);
 }
 
-Result<> route_pod(const Names& names, const std::vector<Ip>& addresses, const WireNode& owner,
-                   const std::vector<WireNode>& nodes, const std::vector<std::string>& externals, bool add) {
-    std::vector<std::string> lines;
+Stray stray_addresses(const std::vector<Ip>& addresses, const WireNode& owner) {
+    Stray stray{.owner = &owner};
     for (const auto& ip : addresses) {
-        bool inside = false;
-        for (const auto& cidr : owner.pod_cidrs) {
-            inside = inside || cidr.contains(ip);
-        }
-        if (!inside) {
-            lines.push_back(host_route(add ? "replace" : "del", ip, owner));
+        if (std::ranges::none_of(owner.pod_cidrs, [&](const Cidr& block) { return block.contains(ip); })) {
+            stray.addresses.push_back(ip);
         }
     }
-    if (lines.empty()) {
-        return {};
-    }
+    return stray;
+}
+
+Result<> route_stray(const Names& names, const Stray& stray, const std::vector<WireNode>& nodes, bool add) {
     for (const auto& node : nodes) {
-        if (node.name != owner.name) {
-            WEFT_TRY(ip_batch(names.node_netns(node.name), lines));
+        if (node.name != stray.owner->name) {
+            WEFT_TRY(route_stray_in(names.node_netns(node.name), stray, add));
         }
-    }
-    for (const auto& netns : externals) {
-        WEFT_TRY(ip_batch(netns, lines));
     }
     return {};
+}
+
+Result<> route_stray_in(const std::string& netns, const Stray& stray, bool add) {
+    std::vector<std::string> lines;
+    for (const auto& ip : stray.addresses) {
+        lines.push_back(host_route(add ? "replace" : "del", ip, *stray.owner) + " dev eth0 onlink");
+    }
+    return ip_batch(netns, lines);
 }
 
 } // namespace weft::lab

@@ -34,8 +34,19 @@ Result<> create_external(const Names& names, const std::string& netns, int numbe
 Result<> remove_external(const Names& names, const std::string& netns, const std::vector<Ip>& addresses,
                          const std::vector<WireNode>& nodes);
 
-/// Tells every other node and `externals` (namespaces) how to reach pod addresses outside their node's blocks.
-Result<> route_pod(const Names& names, const std::vector<Ip>& addresses, const WireNode& owner,
-                   const std::vector<WireNode>& nodes, const std::vector<std::string>& externals, bool add);
+/// Addresses of a pod that are outside its node's blocks, so that everybody needs a route for each.
+struct Stray {
+    std::vector<Ip> addresses = {};
+    const WireNode* owner = nullptr;
+};
+
+/// Those of `addresses` that are outside the blocks of `owner`.
+Stray stray_addresses(const std::vector<Ip>& addresses, const WireNode& owner);
+
+/// Adds or removes the routes to a stray pod in every other node.
+Result<> route_stray(const Names& names, const Stray& stray, const std::vector<WireNode>& nodes, bool add);
+
+/// The same in one outside host.
+Result<> route_stray_in(const std::string& netns, const Stray& stray, bool add);
 
 } // namespace weft::lab

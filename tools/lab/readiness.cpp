@@ -2,36 +2,23 @@
 // TCP connect, HTTP GET (2xx and 3xx are good), or a command's exit code.
 #include "tools/lab/readiness.hpp"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <charconv>
-#include <cstring>
 
 #include "tools/lab/netns.hpp"
 #include "tools/lab/process.hpp"
+#include "tools/lab/socket_address.hpp"
 
 namespace weft::lab {
 namespace {
 
 Result<UniqueFd> dial(const Ip& ip, std::uint16_t port, int timeout_ms) {
-    sockaddr_storage storage{};
-    socklen_t size = 0;
-    if (ip.is_v4()) {
-        auto* address = reinterpret_cast<sockaddr_in*>(&storage);
-        *address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {ip.v4_be()}, .sin_zero = {}};
-        size = sizeof *address;
-    } else {
-        auto* address = reinterpret_cast<sockaddr_in6*>(&storage);
-        address->sin6_family = AF_INET6;
-        address->sin6_port = htons(port);
-        std::memcpy(&address->sin6_addr, &ip.raw(), sizeof address->sin6_addr);
-        size = sizeof *address;
-    }
-    UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    const auto address = socket_address(ip, port);
+    UniqueFd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (::connect(fd.get(), address.get(), address.size) != 0) {
         if (errno != EINPROGRESS) {
             return system_failure("connect to port {}", port);
         }

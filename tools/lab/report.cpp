@@ -3,6 +3,7 @@
 #include "tools/lab/report.hpp"
 
 #include "agent/k8s/derive.hpp"
+#include "tools/lab/cgroup.hpp"
 #include "tools/lab/netns.hpp"
 
 namespace weft::lab {
@@ -24,6 +25,7 @@ Json node_json(const Names& names, const WireNode& wire, const k8s::Node& node) 
                 {"podCIDRs", texts(wire.pod_cidrs)},
                 {"unschedulable", node.unschedulable},
                 {"netns", netns_path(names.node_netns(wire.name))},
+                {"cgroup", cgroup_path(names.host_cgroup(wire.name)).value_or("")},
                 {"runDir", names.agent_run_dir(wire.name)},
                 {"log", names.agent_log(wire.name)}};
 }
@@ -71,6 +73,7 @@ Json service_json(const k8s::Service& service, const std::vector<k8s::Pod>& pods
     }
     return Json{{"namespace", service.meta.namespace_name}, {"name", service.meta.name},   {"headless", service.headless},
                 {"clusterIPs", texts(service.cluster_ips)}, {"ports", ports},              {"loadBalancerIPs", texts(service.load_balancer_ips)},
+                {"externalIPs", texts(service.external_ips)},
                 {"slices", slices}};
 }
 
