@@ -259,14 +259,13 @@ Result<> Controller::route(const store::Name& pod, const Stray& stray, bool add)
 }
 
 Result<std::vector<Ip>> Controller::attach(const k8s::Pod& pod, const CniPod& cni) {
-    const auto& nodes = cluster_.wire_nodes(); // fixed once the lab is up, so any thread may read it
     if (is_external(pod)) {
         const std::scoped_lock lock(mutex_);
         const auto netns = names_.external_netns(cni.namespace_name, cni.name);
         WEFT_TRY(plug_in(netns, pod.ips));
         return pod.ips;
     }
-    const auto* node = cluster_.wire_node(cni.node);
+    const auto* node = cluster_.wire_node(cni.node); // nodes are fixed once the lab is up, so any thread may read them
     if (pod.spec.host_network) {
         return node->own_addresses.empty() ? node->addresses : node->own_addresses;
     }
@@ -281,12 +280,11 @@ Result<std::vector<Ip>> Controller::attach(const k8s::Pod& pod, const CniPod& cn
 }
 
 Result<> Controller::detach(const k8s::Pod& pod, const CniPod& cni) {
-    const auto& nodes = cluster_.wire_nodes();
     if (is_external(pod)) {
         const auto netns = names_.external_netns(cni.namespace_name, cni.name);
         const std::scoped_lock lock(mutex_);
         outside_.erase(netns);
-        return remove_external(names_, netns, pod.ips, nodes);
+        return remove_external(names_, netns, pod.ips, cluster_.wire_nodes());
     }
     if (pod.spec.host_network) {
         return {};
@@ -309,7 +307,7 @@ Result<std::string> Controller::ensure_external(const Ip& ip) {
     }
     const auto netns = names_.external_netns("ip", std::to_string(next_cable_));
     WEFT_TRY(create_external(names_, netns, next_cable_++, {ip}, cluster_.wire_nodes()));
-    outside_[netns] = {.netns = netns, .addresses = {ip}};
+    WEFT_TRY(plug_in(netns, {ip}));
     return netns_path(netns);
 }
 

@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <thread>
 
+#include <fmt/ranges.h>
+
 #include "tools/lab/names.hpp"
 #include "tools/lab/process.hpp"
 #include "weft/base/unique_fd.hpp"
@@ -128,16 +130,19 @@ Result<> ip_batch(const std::string& netns, const std::vector<std::string>& line
     if (lines.empty()) {
         return {};
     }
-    std::string script;
-    for (const auto& line : lines) {
-        script += line + "\n";
-    }
+    const auto script = fmt::format("{}\n", fmt::join(lines, "\n"));
     WEFT_ASSIGN(const auto ip, find_program("ip"));
     WEFT_ASSIGN(const auto done, run_captured({.argv = {ip, "-n", netns, "-batch", "-"}, .input = script}));
     if (done.exit_code != 0) {
         return failure(EIO, "ip -n {} -batch: {} (of: {})", netns, done.error_output, script);
     }
     return {};
+}
+
+void ip_batch_best_effort(const std::string& netns, const std::vector<std::string>& lines) {
+    if (const auto ip = find_program("ip"); ip && !lines.empty()) {
+        (void)run_captured({.argv = {*ip, "-n", netns, "-force", "-batch", "-"}, .input = fmt::format("{}\n", fmt::join(lines, "\n"))});
+    }
 }
 
 } // namespace weft::lab

@@ -27,6 +27,9 @@ Result<> in_netns(const std::string& path, const std::function<Result<>()>& work
 /// Writes settings such as {"net/ipv4/ip_forward", "1"} in the calling thread's network namespace.
 Result<> write_sysctls(const std::vector<std::pair<std::string, std::string>>& settings);
 
+/// Runs these lines like ip_batch, each whatever became of those before: for removing what may be gone already.
+void ip_batch_best_effort(const std::string& netns, const std::vector<std::string>& lines);
+
 /// Runs `ip -batch` with these lines inside the namespace NAME. Error: ip's own text.
 Result<> ip_batch(const std::string& netns, const std::vector<std::string>& lines);
 

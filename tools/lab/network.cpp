@@ -104,9 +104,9 @@ Result<> remove_external(const Names& names, const std::string& netns, const std
         for (const auto& ip : addresses) {
             routes.push_back(fmt::format("route del {} dev eth0", Cidr::host(ip).to_string()));
         }
-        WEFT_TRY(ip_batch(names.node_netns(node.name), routes));
+        ip_batch_best_effort(names.node_netns(node.name), routes);
     }
-    WEFT_TRY(ip_batch(netns, {"link del eth0"}));
+    ip_batch_best_effort(netns, {"link del eth0"});
     return remove_netns(netns);
 }
 
@@ -133,6 +133,10 @@ Result<> route_stray_in(const std::string& netns, const Stray& stray, bool add) 
     std::vector<std::string> lines;
     for (const auto& ip : stray.addresses) {
         lines.push_back(host_route(add ? "replace" : "del", ip, *stray.owner) + " dev eth0 onlink");
+    }
+    if (!add) {
+        ip_batch_best_effort(netns, lines);
+        return {};
     }
     return ip_batch(netns, lines);
 }
