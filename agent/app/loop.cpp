@@ -49,6 +49,10 @@ void Loop::every(Clock::duration interval, std::function<void()> work) {
     timers_.push_back({Clock::now() + interval, interval, std::move(work)});
 }
 
+void Loop::after(Clock::duration delay, std::function<void()> work) {
+    timers_.push_back({Clock::now() + delay, Clock::duration::zero(), std::move(work)});
+}
+
 void Loop::post(std::function<void()> work) {
     {
         const std::lock_guard lock(mutex_);
@@ -69,11 +73,14 @@ int Loop::run_timers() {
     auto next = now + std::chrono::seconds(60);
     for (std::size_t i = 0; i < timers_.size(); ++i) {
         if (timers_[i].due <= now) {
-            timers_[i].due = now + timers_[i].interval;
-            timers_[i].work();
+            timers_[i].due = timers_[i].interval == Clock::duration::zero() ? Clock::time_point::max()
+                                                                          : now + timers_[i].interval;
+            const auto work = timers_[i].work; // a copy: the work may add timers
+            work();
         }
         next = std::min(next, timers_[i].due);
     }
+    std::erase_if(timers_, [](const Timer& timer) { return timer.due == Clock::time_point::max(); });
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now()).count();
     return static_cast<int>(std::max<std::int64_t>(wait, 0));
 }

@@ -31,6 +31,8 @@ public:
     void unwatch(int fd);
     /// Calls `work` every `interval`, first after one interval.
     void every(Clock::duration interval, std::function<void()> work);
+    /// Calls `work` once, after `delay`.
+    void after(Clock::duration delay, std::function<void()> work);
     /// Runs `work` on the loop soon. Any thread.
     void post(std::function<void()> work);
     /// Makes run() return. Any thread, also a signal-reading callback.
@@ -41,7 +43,7 @@ public:
 private:
     struct Timer {
         Clock::time_point due;
-        Clock::duration interval;
+        Clock::duration interval; ///< zero: once
         std::function<void()> work;
     };
     Loop(UniqueFd epoll, UniqueFd wake) : epoll_(std::move(epoll)), wake_(std::move(wake)) {}

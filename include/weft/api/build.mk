@@ -16,4 +16,4 @@ GENERATED += $(PROTO_MESSAGES:%=$(GEN)/%.pb.h) $(PROTO_SERVICES:%=$(GEN)/%.grpc.
 .SECONDARY: $(foreach s,cc h,$(PROTO_MESSAGES:%=$(GEN)/%.pb.$(s)) $(PROTO_SERVICES:%=$(GEN)/%.grpc.pb.$(s)))
 
 $(eval $(call library,enrolpb,$(GEN)/enrol.pb.cc,,-lprotobuf-lite))
-$(eval $(call library,apipb,$(patsubst %,$(GEN)/%.pb.cc,$(filter-out enrol,$(PROTO_MESSAGES))) $(PROTO_SERVICES:%=$(GEN)/%.grpc.pb.cc),,-lgrpc++ -lgrpc -lgpr -lprotobuf))
+$(eval $(call library,apipb,$(patsubst %,$(GEN)/%.pb.cc,$(filter-out enrol,$(PROTO_MESSAGES))) $(PROTO_SERVICES:%=$(GEN)/%.grpc.pb.cc),,-lgrpc++ -lgrpc -lgpr -lprotobuf -labsl_synchronization))

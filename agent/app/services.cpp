@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+#include "agent/app/services.hpp"
+
+#include <random>
+
+#include <spdlog/spdlog.h>
+
+#include "agent/telemetry/enrich.hpp"
+#include "flow/flow.pb.h"
+#include "weft/abi/reasons.h"
+
+namespace weft::app {
+namespace {
+
+/// How often the event ring is emptied; the kernel wakes us earlier when it fills up (bpf/lib/event.bpf.h).
+constexpr std::chrono::milliseconds kEventTick{100};
+
+} // namespace
+
+Services::Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring)
+    : node_name_(options.node_name), agent_(agent), view_(std::move(view)), flows_(options.flow_buffer), ring_(std::move(ring)),
+      boot_id_(std::random_device{}()) {}
+
+Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& loop, Agent& agent) {
+    WEFT_ASSIGN(auto view, View::create(options, agent.published(), agent.datapath()));
+    WEFT_ASSIGN(const int events, agent.datapath().map_fd("weft_events"));
+    WEFT_ASSIGN(auto ring, bpf::RingReader::open(events));
+    std::unique_ptr<Services> services(new Services(options, agent, std::move(view), std::move(ring)));
+    Services& self = *services;
+
+    admin::ServerOptions server;
+    server.socket_path = options.run_dir + "/admin.sock";
+    server.group = options.socket_group;
+    WEFT_ASSIGN(self.admin_, admin::AdminServer::start(server, *self.view_, self.flows_));
+    if (!options.metrics_address.empty()) {
+        WEFT_ASSIGN(self.metrics_, telemetry::MetricsServer::start(options.metrics_address, *self.view_, self.flows_));
+    }
+    WEFT_TRY(loop.watch(self.ring_.fd(), [&self] { self.read_events(); }));
+    loop.every(kEventTick, [&self] { self.read_events(); });
+    return services;
+}
+
+void Services::read_events() {
+    const auto picture = agent_.published().get();
+    telemetry::EnrichContext context;
+    context.desired = picture->desired.get();
+    context.node_name = node_name_;
+    context.policy_revision = picture->revision;
+    context.wall_offset_ns = telemetry::wall_clock_offset_ns();
+    context.boot_id = boot_id_;
+    const auto count = ring_.consume([&](const weft_event& event) { flows_.append(telemetry::enrich(event, context)); });
+    if (!count) {
+        spdlog::error("event=ring-failed error=\"{}\"", count.error().message());
+        return;
+    }
+    if (*count > 0) {
+        if (const auto counters = view_->counters(); counters) {
+            std::uint64_t lost = 0;
+            for (std::size_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
+                lost += counters->drops[WEFT_REASON_EVENT_LOST * WEFT_DIRECTION_COUNT + direction];
+            }
+            flows_.set_kernel_lost(lost);
+        }
+    }
+}
+
+} // namespace weft::app

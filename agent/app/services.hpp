@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Everything that looks at the running agent from outside: the command line's API, the flow stream, the metrics.
+// Nothing here can change what the data path does.
+// Thread: control, except what AdminServer and MetricsServer run on their own.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "agent/admin/server.hpp"
+#include "agent/app/agent.hpp"
+#include "agent/app/view.hpp"
+#include "agent/bpf/ring_reader.hpp"
+#include "agent/telemetry/flow_ring.hpp"
+#include "agent/telemetry/metrics.hpp"
+
+namespace weft::app {
+
+class Services {
+public:
+    /// Starts what the options ask for. `agent` and `loop` must outlive it.
+    static Result<std::unique_ptr<Services>> start(const Options& options, Loop& loop, Agent& agent);
+
+private:
+    Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring);
+    /// Turns what the kernel's ring holds into flows.
+    void read_events();
+
+    std::string node_name_;
+    const Agent& agent_;
+    std::unique_ptr<View> view_;
+    telemetry::FlowRing flows_;
+    bpf::RingReader ring_;
+    std::optional<admin::AdminServer> admin_;
+    std::optional<telemetry::MetricsServer> metrics_;
+    std::uint64_t boot_id_ = 0;
+};
+
+} // namespace weft::app
