@@ -13,6 +13,11 @@ store::Name name_of(const k8s::Meta& meta) {
     return {meta.namespace_name, meta.name};
 }
 
+/// Names that the lab's own namespaces and cgroups have where nodes have theirs.
+bool is_reserved(const std::string& node) {
+    return node == "wire" || node == "lab" || node == "external" || node.starts_with("pod-") || node.starts_with("ext-");
+}
+
 } // namespace
 
 Result<> Cluster::make_nodes(const std::vector<k8s::Node>& given, int count) {
@@ -29,6 +34,9 @@ Result<> Cluster::make_nodes(const std::vector<k8s::Node>& given, int count) {
     int number = 0;
     for (auto& node : nodes) {
         ++number;
+        if (is_reserved(node.meta.name)) {
+            return invalid("{}: Node '{}': the lab uses this name itself: choose another", node.meta.origin.file, node.meta.name);
+        }
         WireNode wire{.name = node.meta.name, .number = number, .addresses = node_addresses(number), .pod_cidrs = node.pod_cidrs};
         if (wire.pod_cidrs.empty()) {
             wire.pod_cidrs = default_pod_cidrs(number);

@@ -22,7 +22,7 @@ Result<Names> Names::make(std::string_view lab) {
 
 std::string Names::netns_prefix() const { return fmt::format("weft-{}-", lab_); }
 std::string Names::wire_netns() const { return netns_prefix() + "wire"; }
-std::string Names::node_netns(std::string_view node) const { return fmt::format("{}node-{}", netns_prefix(), node); }
+std::string Names::node_netns(std::string_view node) const { return netns_prefix() + std::string(node); }
 std::string Names::pod_netns(std::string_view namespace_name, std::string_view pod) const {
     return fmt::format("{}pod-{}", netns_prefix(), pod_label(namespace_name, pod));
 }
@@ -32,7 +32,7 @@ std::string Names::external_netns(std::string_view namespace_name, std::string_v
 
 std::string Names::cgroup() const { return fmt::format("weft-{}", lab_); }
 std::string Names::supervisor_cgroup() const { return cgroup() + "/lab"; }
-std::string Names::node_cgroup(std::string_view node) const { return fmt::format("{}/node-{}", cgroup(), node); }
+std::string Names::node_cgroup(std::string_view node) const { return fmt::format("{}/{}", cgroup(), node); }
 std::string Names::agent_cgroup(std::string_view node) const { return node_cgroup(node) + "/agent"; }
 std::string Names::host_cgroup(std::string_view node) const { return node_cgroup(node) + "/host"; }
 std::string Names::pod_cgroup(std::string_view node, std::string_view namespace_name, std::string_view pod) const {
@@ -51,7 +51,7 @@ std::string Names::supervisor_log() const { return run_dir() + "/lab.log"; }
 std::string Names::manifests() const { return run_dir() + "/manifests"; }
 std::string Names::scratch() const { return run_dir() + "/scratch"; }
 std::string Names::ipam() const { return run_dir() + "/ipam"; }
-std::string Names::agent_run_dir(std::string_view node) const { return fmt::format("{}/node-{}", run_dir(), node); }
+std::string Names::agent_run_dir(std::string_view node) const { return fmt::format("{}/nodes/{}", run_dir(), node); }
 std::string Names::agent_log(std::string_view node) const { return agent_run_dir(node) + "/weftd.log"; }
 std::string Names::pod_dir(std::string_view namespace_name, std::string_view pod) const {
     return fmt::format("{}/pods/{}", run_dir(), pod_label(namespace_name, pod));
