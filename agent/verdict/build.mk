@@ -1,0 +1,1 @@
+$(eval $(call library,verdict,$(wildcard agent/verdict/*.cpp),base,))
