@@ -96,9 +96,12 @@ Result<std::string> receive_frame(int fd, Clock::time_point deadline) {
         if (got == 0) {
             return failure(ECONNRESET, "the agent closed the connection without a whole answer");
         }
-        WEFT_ASSIGN(auto payload, decoder.feed({buffer.data(), static_cast<std::size_t>(got)}));
-        if (payload) {
-            return *std::move(payload);
+        auto payload = decoder.feed({buffer.data(), static_cast<std::size_t>(got)});
+        if (!payload) {
+            return std::unexpected(std::move(payload).error());
+        }
+        if (payload->has_value()) {
+            return std::move(payload->value());
         }
     }
 }
