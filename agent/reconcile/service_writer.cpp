@@ -76,9 +76,18 @@ void ServiceWriter::prepare(const Services& desired, ApplyStats& stats) {
     changed_.clear();
     replaced_.clear();
     failed_.clear();
+    // Both maps are ordered by id: one walk side by side, as most rounds find a single difference among thousands.
+    auto known = applied_.cbegin();
     for (const auto& [id, fragment] : desired) {
-        const FragmentPtr before = applied(id);
-        if (before != fragment && prepare_one(fragment, before, stats)) {
+        while (known != applied_.cend() && known->first < id) {
+            ++known;
+        }
+        const bool same_id = known != applied_.cend() && known->first == id;
+        if (same_id && known->second == fragment) {
+            continue;
+        }
+        const FragmentPtr before = same_id ? known->second : nullptr;
+        if (prepare_one(fragment, before, stats)) {
             changed_.emplace(id, fragment);
         }
     }
@@ -174,8 +183,12 @@ void ServiceWriter::withdraw(const FragmentPtr& fragment, const FragmentPtr& bef
 }
 
 void ServiceWriter::retire(const Services& desired, ApplyStats& stats) {
+    auto wanted = desired.cbegin();
     std::erase_if(applied_, [&](const auto& entry) {
-        if (desired.contains(entry.first)) {
+        while (wanted != desired.cend() && wanted->first < entry.first) {
+            ++wanted;
+        }
+        if (wanted != desired.cend() && wanted->first == entry.first) {
             return false;
         }
         replaced_.emplace(entry.first, entry.second);

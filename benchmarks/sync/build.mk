@@ -1,0 +1,1 @@
+$(eval $(call bench,sync,benchmarks/sync/sync.cpp,reconcile,))
