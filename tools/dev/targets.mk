@@ -1,5 +1,5 @@
 # What people type. Whatever needs a package first has it installed: see the stamp in the Makefile.
-.PHONY: all deps help clean check test bench fuzz lint format demo install uninstall
+.PHONY: all deps help clean check test bench fuzz lint lint-quick format demo install uninstall
 
 TESTS_all      = $(foreach t,unit bpf net e2e,$(TESTS_$(t)))
 RUN_TESTS      = tools/dev/run-tests --results $(OUT)/results
@@ -23,11 +23,24 @@ bench: $(PROGRAMS) $(BENCHES) ## build and run every benchmark (as root)
 	@set -e; for b in $(BENCHES); do echo "== $$b"; $$b; done; \
 	for b in benchmarks/*/run; do [ -x $$b ] || continue; echo "== $$b"; BIN=$(abspath $(OUT))/bin BENCH=$(abspath $(OUT))/bench $$b; done
 
+FUZZ_SECONDS  ?= 60
+FUZZ_FLAGS     = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+# Clang, as libFuzzer is its own; without our warnings, which are tuned for g++.
+fuzz: ## run every fuzz target FUZZ_SECONDS (60) long, with sanitizers
+	@$(MAKE) --no-print-directory FUZZING=yes OUT=$(BUILD)/fuzz CXX='$(CCACHE) clang++-19' \
+	    CXXFLAGS='-std=c++23 -O1 -g -fno-omit-frame-pointer -fPIE -fsanitize=fuzzer-no-link $(FUZZ_FLAGS)' \
+	    LDFLAGS='-pie $(FUZZ_FLAGS)' fuzz-run
+
 lint: $(GENERATED) ## formatting, style, headers, scripts and clang-tidy
-	@tools/dev/lint --build $(BUILD) --flags '$(CPPFLAGS)'
+	@tools/dev/lint --generated $(GEN)
+
+lint-quick: ## lint without clang-tidy: seconds
+	@tools/dev/lint --quick
+
 
 format: ## apply the formatting that lint checks
-	@git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.c' '*.h' | xargs -r clang-format-19 -i
+	@tools/dev/lint --format
 
 demo: $(PROGRAMS) ## show a small shop on a cluster of two nodes (as root)
 	@PATH="$(abspath $(OUT))/bin:$$PATH" tools/lab/demo.sh
