@@ -228,8 +228,12 @@ void parse_document(DocumentText source, const std::string& file, ParseOutcome& 
     if (begins_json(content.text)) {
         document = read_json(content);
         // YAML's flow style looks like JSON; a .json file is held to JSON and so gets JSON's messages.
+        // When it is neither, the reader that got further tells more.
         if (!document.faults.empty() && !file.ends_with(".json")) {
-            document = read_yaml(source);
+            Document as_yaml = read_yaml(source);
+            if (as_yaml.faults.empty() || as_yaml.faults[0].line > document.faults[0].line) {
+                document = std::move(as_yaml);
+            }
         }
     } else {
         document = read_yaml(source);

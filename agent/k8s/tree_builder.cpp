@@ -80,7 +80,7 @@ void TreeBuilder::add(const Value* value) {
         }
         open.has_key = false;
         if (open.merge) {
-            merge(open, *value);
+            open.merged.push_back(value);
         } else {
             add_member(open, std::exchange(open.key, {}), value);
         }
@@ -110,7 +110,8 @@ void TreeBuilder::scalar(int line, std::string text, bool quoted, std::size_t an
 void TreeBuilder::null(int line, std::size_t anchor) {
     check_depth(line, 1);
     Value& value = document_.nodes.emplace_back();
-    value.line = line;
+    // A value that is left out has no place of its own: yaml-cpp gives that of whatever follows.
+    value.line = !open_.empty() && open_.back().has_key ? open_.back().key_line : line;
     if (anchor != 0) {
         anchors_[anchor] = &value;
     }
@@ -146,7 +147,7 @@ void TreeBuilder::begin(Value::Kind kind, int line, std::size_t anchor) {
     Value& value = document_.nodes.emplace_back();
     value.kind = kind;
     value.line = line;
-    open_.push_back({&value, anchor, false, false, {}, 0});
+    open_.push_back({&value, anchor, false, false, {}, 0, {}});
 }
 
 void TreeBuilder::end() {
@@ -160,6 +161,9 @@ void TreeBuilder::end() {
         if (const auto twice = std::adjacent_find(keys.begin(), keys.end()); twice != keys.end()) {
             throw TreeFault(open.value->line, fmt::format("key '{}' appears twice in one map: remove one of them", *twice));
         }
+    }
+    for (const Value* value : open.merged) {
+        merge(open, *value);
     }
     if (open.anchor != 0) {
         anchors_[open.anchor] = open.value;

@@ -40,6 +40,7 @@ private:
         bool merge = false; ///< the key is a plain <<
         std::string key;
         int key_line = 0;
+        std::vector<const Value*> merged; ///< what << was given: filled in at the end, as written keys go first
     };
 
     void add(const Value* value);
