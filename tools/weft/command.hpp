@@ -21,4 +21,20 @@ enum ExitCode : int {
 void add_simulate_command(CLI::App& weft);
 void add_lab_command(CLI::App& weft);
 
+/// Options that the commands of an agent share; lives as long as the program.
+struct Globals;
+
+void add_status_command(CLI::App& weft, Globals& globals);
+void add_check_command(CLI::App& weft, Globals& globals);
+void add_service_command(CLI::App& weft, Globals& globals);
+void add_endpoint_command(CLI::App& weft, Globals& globals);
+void add_policy_command(CLI::App& weft, Globals& globals);
+void add_identity_command(CLI::App& weft, Globals& globals);
+void add_map_command(CLI::App& weft, Globals& globals);
+void add_conn_command(CLI::App& weft, Globals& globals);
+void add_flows_command(CLI::App& weft, Globals& globals);
+void add_version_command(CLI::App& weft, Globals& globals);
+void add_uninstall_command(CLI::App& weft, Globals& globals);
+void add_completion_command(CLI::App& weft);
+
 } // namespace weft::cli

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Options that every subcommand shares, and the one way in which a command ends with an error.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "tools/weft/command.hpp"
+#include "weft/base/result.hpp"
+
+namespace weft::cli {
+
+enum class Format { kTable, kWide, kJson, kYaml };
+
+struct Globals {
+    std::string socket = "/run/weft/admin.sock";
+    Format format = Format::kTable;
+    bool no_headers = false;
+};
+
+/// Prints "weft: text" on stderr and throws CLI::RuntimeError(code).
+[[noreturn]] void fail(ExitCode code, const std::string& text);
+
+/// The value, or fail() with the code that fits the errno.
+template <typename T>
+T value_or_fail(Result<T> result);
+/// Exit code for an error: ENOENT not found, EACCES/EPERM no permission, ECONNREFUSED/ENXIO no agent, EINVAL usage.
+ExitCode exit_code_of(const Error& error);
+
+template <typename T>
+T value_or_fail(Result<T> result) {
+    if (!result) {
+        fail(exit_code_of(result.error()), result.error().message());
+    }
+    if constexpr (!std::is_void_v<T>) {
+        return std::move(*result);
+    }
+}
+
+/// Adds -o, --no-headers to a command that prints a list or an object.
+void add_output_options(CLI::App& command, Globals& globals);
+
+/// One page that is printed once, or with --watch every two seconds until interrupted.
+struct Watch {
+    bool on = false;
+};
+/// Adds -w, --watch.
+void add_watch_option(CLI::App& command, Watch& watch);
+/// Runs `print` once or, when watching, again and again; on a terminal each page replaces the last.
+void run_watched(const Watch& watch, const std::function<void()>& print);
+
+} // namespace weft::cli
