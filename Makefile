@@ -11,6 +11,7 @@ VERSION  := $(shell cat VERSION)
 OUT      := $(BUILD)$(if $(SANITIZE),/$(SANITIZE),/release)
 GEN      := $(BUILD)/gen
 STAMP    := $(BUILD)/deps.stamp
+comma := ,
 Q        := $(if $(V),,@)
 
 CCACHE   := $(shell command -v ccache 2>/dev/null)
@@ -25,7 +26,6 @@ ifneq ($(SANITIZE),)
 CXXFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(CXXFLAGS)) -fsanitize=$(SANITIZE)$(if $(filter address,$(SANITIZE)),$(comma)undefined)
 LDFLAGS  += -fsanitize=$(SANITIZE)$(if $(filter address,$(SANITIZE)),$(comma)undefined)
 endif
-comma := ,
 
 .DEFAULT_GOAL := all
 .SUFFIXES:
