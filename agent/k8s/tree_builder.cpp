@@ -41,13 +41,13 @@ void TreeBuilder::add_member(Open& open, std::string key, const Value* value) {
     members.emplace_back(std::move(key), value);
 }
 
-void TreeBuilder::merge(Open& open, const Value& value) {
+void TreeBuilder::merge(Open& open, const Value& value, std::unordered_set<std::string>& keys) {
     if (value.kind == Value::Kind::kSequence) {
         for (const Value* item : value.items) {
             if (item->kind != Value::Kind::kMap) {
                 throw TreeFault(open.key_line, "'<<' must be given a map or a list of maps");
             }
-            merge(open, *item);
+            merge(open, *item, keys);
         }
         return;
     }
@@ -59,7 +59,7 @@ void TreeBuilder::merge(Open& open, const Value& value) {
         throw TreeFault(open.key_line, "aliases expand to too much: write the content out");
     }
     for (const auto& [key, member] : value.members) {
-        if (open.value->find(key) == nullptr) {
+        if (keys.insert(key).second) {
             open.value->members.emplace_back(key, member);
         }
     }
@@ -162,8 +162,14 @@ void TreeBuilder::end() {
             throw TreeFault(open.value->line, fmt::format("key '{}' appears twice in one map: remove one of them", *twice));
         }
     }
-    for (const Value* value : open.merged) {
-        merge(open, *value);
+    if (!open.merged.empty()) {
+        std::unordered_set<std::string> keys; // a scan for each key would let a hostile text take for ever
+        for (const auto& [key, member] : open.value->members) {
+            keys.insert(key);
+        }
+        for (const Value* value : open.merged) {
+            merge(open, *value, keys);
+        }
     }
     if (open.anchor != 0) {
         anchors_[open.anchor] = open.value;

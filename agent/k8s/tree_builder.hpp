@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "agent/k8s/document.hpp"
@@ -45,7 +46,7 @@ private:
 
     void add(const Value* value);
     void add_member(Open& open, std::string key, const Value* value);
-    void merge(Open& open, const Value& value);
+    void merge(Open& open, const Value& value, std::unordered_set<std::string>& keys);
     bool take_key(int line, const std::string& text, bool quoted);
     void check_depth(int line, std::size_t below) const;
 

@@ -317,6 +317,13 @@ TEST(Parse, HostileTextIsRefusedQuickly) {
     }
     refused(dashes);
     refused(std::string(kMaxTextBytes + 1, '#'));
+    std::string merge = "kind: Pod\nm: &m {";
+    std::string keys;
+    for (int key = 0; key < 60'000; ++key) {
+        merge += "a" + std::to_string(key) + ": 1, ";
+        keys += "b" + std::to_string(key) + ": 1, ";
+    }
+    refused(merge + "z: 1}\nn: {<<: *m, " + keys + "z: 1}\n");
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
