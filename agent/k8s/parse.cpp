@@ -211,6 +211,17 @@ void refuse_repeated(const std::string& file, ParseOutcome& outcome) {
     outcome.objects = std::move(kept);
 }
 
+/// A text that is no manifest at all must not fill logs and status.
+void shorten_refusals(const std::string& file, ParseOutcome& outcome) {
+    if (outcome.refusals.size() <= kMaxRefusals) {
+        return;
+    }
+    const std::size_t more = outcome.refusals.size() - kMaxRefusals;
+    outcome.refusals.resize(kMaxRefusals);
+    outcome.incomplete = true; // the objects of those left out are mentioned, too
+    refuse(outcome, {}, file, 0, {}, fmt::format("and {} further faults in this file: correct the first ones", more));
+}
+
 bool begins_json(std::string_view text) {
     if (text.starts_with("\xef\xbb\xbf")) {
         text.remove_prefix(3);
@@ -287,6 +298,7 @@ ParseOutcome parse_documents(std::string_view text, const std::string& file) {
         parse_document(source, file, outcome);
     }
     refuse_repeated(file, outcome);
+    shorten_refusals(file, outcome);
     return outcome;
 }
 

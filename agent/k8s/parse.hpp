@@ -18,6 +18,8 @@ namespace weft::k8s {
 
 /// A file beyond this is refused whole.
 inline constexpr std::size_t kMaxTextBytes = 16U << 20;
+/// Faults listed for one file; further ones are only counted.
+inline constexpr std::size_t kMaxRefusals = 1000;
 
 /// What one file (or one API object) turned out to hold.
 struct ParseOutcome {

@@ -171,6 +171,17 @@ TEST(Refusals, BrokenDocumentStillNamesItsObject) {
     EXPECT_TRUE(outcome.incomplete);
 }
 
+TEST(Refusals, AreBoundedForOneFile) {
+    std::string text;
+    for (std::size_t document = 0; document < kMaxRefusals + 500; ++document) {
+        text += "--- no object\n";
+    }
+    const auto outcome = parse_documents(text, "m.yaml");
+    ASSERT_EQ(outcome.refusals.size(), kMaxRefusals + 1);
+    EXPECT_NE(outcome.refusals.back().message.find("500 further"), std::string::npos) << outcome.refusals.back().message;
+    EXPECT_TRUE(outcome.incomplete);
+}
+
 TEST(Refusals, TheSameObjectTwiceInOneFile) {
     const std::string one = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
     const auto outcome = parse_documents(one + one, "m.yaml");
