@@ -1,0 +1,1 @@
+$(eval $(call test,telemetry_test,$(wildcard tests/unit/telemetry/*.cpp),telemetry,,unit))
