@@ -15,6 +15,7 @@ comma := ,
 Q        := $(if $(V),,@)
 
 CCACHE   := $(shell command -v ccache 2>/dev/null)
+export CCACHE_NOHASHDIR := 1
 CXX      := $(CCACHE) g++
 CLANG    ?= clang-19
 BPFTOOL  ?= bpftool
