@@ -35,9 +35,9 @@ Result<> Agent::start() {
     const auto cgroup = cgroup_mount_ + "/" + names_.agent_cgroup(node_);
     WEFT_TRY(create_cgroup(cgroup));
     WEFT_TRY(create_cgroup(cgroup_mount_ + "/" + names_.host_cgroup(node_)));
-    WEFT_ASSIGN(child_, launch({.argv = {program_, "--node-name", node_, "--cgroup", cgroup_mount_ + "/" + names_.node_cgroup(node_),
+    WEFT_ASSIGN(child_, launch({.argv = {program_, "--node-name", node_, "--cgroup-path", cgroup_mount_ + "/" + names_.node_cgroup(node_),
                                          "--pin-dir", names_.node_pins(node_), "--run-dir", run_dir, "--manifests",
-                                         names_.manifests(), "--metrics", "0.0.0.0:9964"},
+                                         names_.manifests(), "--metrics-address", "0.0.0.0:9964"},
                                 .netns = netns_path(names_.node_netns(node_)),
                                 .cgroup = cgroup,
                                 .log_file = names_.agent_log(node_),

@@ -1,0 +1,3 @@
+# The real command line against real labs.
+$(eval $(call test,lab_test,$(wildcard tests/e2e/*.cpp),lab probe k8s base,,e2e))
+$(OUT)/test/lab_test: | $(OUT)/bin/weft $(OUT)/bin/weftd $(OUT)/bin/weft-cni
