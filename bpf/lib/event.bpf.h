@@ -8,6 +8,8 @@
 
 /* The agent looks at the ring ten times a second; only a ring that fills up faster wakes it. */
 #define WEFT_EVENT_WAKEUP_BYTES (WEFT_EVENT_RING_BYTES / 8)
+/* What one event takes in the ring: its header and itself, in eights. */
+#define WEFT_EVENT_RECORD_BYTES ((sizeof(struct weft_event) + 8 + 7) / 8 * 8)
 
 /* Reserves a zeroed event, or NULL when events are off or the ring is full. */
 static __always_inline struct weft_event *event_begin(__u8 kind, __u8 reason, __u8 direction)
@@ -34,8 +36,10 @@ static __always_inline struct weft_event *event_begin(__u8 kind, __u8 reason, __
 static __always_inline void event_send(struct weft_event *event)
 {
 	__u64 waiting = bpf_ringbuf_query(&weft_events, BPF_RB_AVAIL_DATA);
+	/* Wake once per eighth that fills up, not once per event from there on: a wake-up costs more than an event. */
+	bool crossed = waiting / WEFT_EVENT_WAKEUP_BYTES != (waiting + WEFT_EVENT_RECORD_BYTES) / WEFT_EVENT_WAKEUP_BYTES;
 
-	bpf_ringbuf_submit(event, waiting > WEFT_EVENT_WAKEUP_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(event, crossed ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 #endif

@@ -153,7 +153,15 @@ PrivateCgroup::~PrivateCgroup() {
     (void)::rmdir(path_.c_str());
 }
 
-World::World() {
+void PrivateCgroup::leave() const {
+    enter(former_);
+}
+
+void PrivateCgroup::join() const {
+    enter(path_);
+}
+
+World::World(const std::function<void(weft_bpf&)>& before_load) {
     rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
     (void)::setrlimit(RLIMIT_MEMLOCK, &unlimited); // only kernels before 5.11 count BPF memory here
     client.shell("ip link add veth0 type veth peer name veth0 netns " + server.path());
@@ -167,6 +175,9 @@ World::World() {
     server.shell(addresses.str());
 
     bpf_ = weft_bpf__open();
+    if (bpf_ != nullptr && before_load) {
+        before_load(*bpf_);
+    }
     if (bpf_ == nullptr || weft_bpf__load(bpf_) != 0) {
         fail("cannot load the BPF object");
     }

@@ -48,6 +48,9 @@ public:
     ~PrivateCgroup();
     PrivateCgroup(const PrivateCgroup&) = delete;
     PrivateCgroup& operator=(const PrivateCgroup&) = delete;
+    /// Goes back to where this process was, and in again: sockets made outside are not governed.
+    void leave() const;
+    void join() const;
     [[nodiscard]] int fd() const { return fd_.get(); }
     [[nodiscard]] const std::string& path() const { return path_; }
 
@@ -60,7 +63,8 @@ private:
 /// The whole world. `client` has 10.77.0.1 and fd77::1; `server` has .2 to .9 and ::2 to ::9.
 class World {
 public:
-    World();
+    /// `before_load` may set map sizes.
+    explicit World(const std::function<void(weft_bpf&)>& before_load = {});
     ~World();
     World(const World&) = delete;
     World& operator=(const World&) = delete;

@@ -1,0 +1,1 @@
+$(eval $(call bench,datapath,$(wildcard benchmarks/datapath/*.cpp),world base,))
