@@ -147,16 +147,15 @@ nlohmann::json connects(std::uint32_t services, bool with_iptables) {
                           {"direct_us", direct / kConnects * 1e6},
                           {"weft_us", median(weft_rounds) / kConnects * 1e6},
                           {"weft_rate_vs_direct", direct / median(weft_rounds)}};
-    std::printf("%-10u direct %6.1f us   weft %6.1f us  rate ÷ direct %.3f", services, direct / kConnects * 1e6,
+    std::fprintf(stderr, "%-10u direct %6.1f us   weft %6.1f us  rate ÷ direct %.3f", services, direct / kConnects * 1e6,
                 median(weft_rounds) / kConnects * 1e6, direct / median(weft_rounds));
     if (with_iptables) {
         result["iptables_us"] = median(iptables_rounds) / kConnects * 1e6;
         result["iptables_rate_vs_direct"] = direct / median(iptables_rounds);
-        std::printf("   iptables %6.1f us  rate ÷ direct %.3f", median(iptables_rounds) / kConnects * 1e6,
+        std::fprintf(stderr, "   iptables %6.1f us  rate ÷ direct %.3f", median(iptables_rounds) / kConnects * 1e6,
                     direct / median(iptables_rounds));
     }
-    std::printf("\n");
-    std::fflush(stdout);
+    std::fprintf(stderr, "\n");
     return result;
 }
 
@@ -197,10 +196,9 @@ nlohmann::json datagrams(std::uint32_t entries) {
         }
     }
     const double extra = (median(weft_rounds) - median(direct_rounds)) / kDatagrams * 1e9;
-    std::printf("%-10u direct %6.0f ns   weft %6.0f ns  +%.0f ns a packet, rate ÷ direct %.3f\n", entries,
+    std::fprintf(stderr, "%-10u direct %6.0f ns   weft %6.0f ns  +%.0f ns a packet, rate ÷ direct %.3f\n", entries,
                 median(direct_rounds) / kDatagrams * 1e9, median(weft_rounds) / kDatagrams * 1e9, extra,
                 median(direct_rounds) / median(weft_rounds));
-    std::fflush(stdout);
     return {{"policy_entries", entries}, {"extra_ns_per_packet", extra},
             {"rate_vs_direct", median(direct_rounds) / median(weft_rounds)}};
 }
@@ -209,11 +207,11 @@ nlohmann::json datagrams(std::uint32_t entries) {
 
 int main() {
     nlohmann::json report;
-    std::puts("connect to one of N Services (median of rounds in turn)");
+    std::fputs("connect to one of N Services (median of rounds in turn)\n", stderr);
     for (const std::uint32_t services : {10U, 1000U, 10000U, 100000U}) {
         report["connect"].push_back(connects(services, services <= 10000));
     }
-    std::puts("unconnected UDP, judged packet by packet, with N policy entries");
+    std::fputs("unconnected UDP, judged packet by packet, with N policy entries\n", stderr);
     for (const std::uint32_t entries : {0U, 1000U, 100000U, 1000000U}) {
         report["packet"].push_back(datagrams(entries));
     }
