@@ -1,1 +1,0 @@
-$(eval $(call bench,datapath,$(wildcard benchmarks/datapath/*.cpp),world base,))

@@ -1,0 +1,1 @@
+$(eval $(call bench,packet_cost,$(wildcard benchmarks/packet/*.cpp),world base,))
