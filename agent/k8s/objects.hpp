@@ -171,7 +171,6 @@ struct Service {
     Meta meta;
     Type type = Type::kClusterIp;
     bool headless = false;             ///< clusterIP: None
-    std::vector<int> ip_families;      ///< 4 and 6 in the wanted order: spec.ipFamilies, completed to both when ipFamilyPolicy asks for dual-stack; for the lab, which assigns cluster IPs
     std::vector<Ip> cluster_ips;       ///< empty when headless or not assigned yet
     std::vector<Ip> external_ips;
     std::vector<Ip> load_balancer_ips; ///< status.loadBalancer.ingress[].ip with ipMode VIP (or none given)

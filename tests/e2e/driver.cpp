@@ -103,6 +103,19 @@ std::vector<nlohmann::json> TestLab::probe(const std::vector<nlohmann::json>& li
     return answers;
 }
 
+namespace {
+
+/// Killed already, and waiting for init to take notice: no lab's doing.
+bool is_zombie(const fs::path& process) {
+    std::ifstream file(process / "stat");
+    std::stringstream text;
+    text << file.rdbuf();
+    const auto state = text.str().rfind(") ");
+    return state == std::string::npos || text.str().compare(state + 2, 1, "Z") == 0 || text.str().compare(state + 2, 1, "X") == 0;
+}
+
+} // namespace
+
 std::vector<std::string> traces_of(const std::string& name) {
     const auto mark = "weft-" + name;
     std::vector<std::string> traces;
@@ -123,7 +136,7 @@ std::vector<std::string> traces_of(const std::string& name) {
         std::ifstream cgroup(entry.path() / "cgroup");
         std::stringstream text;
         text << cgroup.rdbuf();
-        if (text.str().find("/" + mark + "/") != std::string::npos) {
+        if (text.str().find("/" + mark + "/") != std::string::npos && !is_zombie(entry.path())) {
             traces.push_back(entry.path().string());
         }
     }

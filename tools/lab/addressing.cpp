@@ -14,6 +14,18 @@ Ip ip_of(const std::string& text) {
     return Ip::parse(text).value_or(Ip());
 }
 
+/// Families that a Service gets cluster IPs of, IPv4 first; IPv4 alone when it does not say.
+std::vector<int> families_of(const k8s::Service& service) {
+    std::vector<int> families;
+    if (service.wants_v4 || !service.wants_v6) {
+        families.push_back(4);
+    }
+    if (service.wants_v6) {
+        families.push_back(6);
+    }
+    return families;
+}
+
 Ip cluster_ip(bool v4, std::uint64_t number) {
     const auto host = static_cast<unsigned>(number % 65000 + 10); // .0 is the block's own, the first few are left free
     return v4 ? ip_of(fmt::format("10.96.{}.{}", host / 256, host % 256)) : ip_of(fmt::format("fd00:96::{:x}", host));
@@ -71,7 +83,7 @@ void ServiceAddresses::assign(k8s::Service& service) {
     using Type = k8s::Service::Type;
     const auto seed = ContentHash("service").add(service.meta.namespace_name).add(service.meta.name).id();
     if (service.type != Type::kExternalName && !service.headless && service.cluster_ips.empty()) {
-        for (const int family : service.ip_families.empty() ? std::vector{4} : service.ip_families) {
+        for (const int family : families_of(service)) {
             auto number = seed;
             while (!ips_.insert(cluster_ip(family == 4, number)).second) {
                 ++number;

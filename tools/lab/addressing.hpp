@@ -30,7 +30,7 @@ class ServiceAddresses {
 public:
     /// Marks what a manifest asks for by itself, so that nobody else gets it.
     void reserve(const k8s::Service& service);
-    /// Fills in what is missing: one cluster IP for each of `ip_families`, IPv4 when there is none.
+    /// Fills in what is missing: one cluster IP for each wanted family, IPv4 when it names none.
     void assign(k8s::Service& service);
     /// The Service is gone; its numbers may be given to others.
     void release(const k8s::Service& service);

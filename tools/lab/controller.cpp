@@ -306,7 +306,6 @@ Result<std::string> Controller::ensure_external(const Ip& ip) {
         }
     }
     const auto netns = names_.external_netns("ip", std::to_string(next_cable_));
-    WEFT_TRY(create_external(names_, netns, next_cable_++, {ip}, cluster_.wire_nodes()));
     WEFT_TRY(plug_in(netns, {ip}));
     return netns_path(netns);
 }
