@@ -35,7 +35,9 @@ Transport transport(const flow::Flow& flow) {
 
 std::string end_text(const flow::Endpoint& end, const std::string& ip, std::uint32_t port) {
     if (!end.pod_name().empty()) {
-        return fmt::format("{}/{}:{}", end.namespace_(), end.pod_name(), port);
+        // A node has a name but no namespace.
+        return end.namespace_().empty() ? fmt::format("{}:{}", end.pod_name(), port)
+                                        : fmt::format("{}/{}:{}", end.namespace_(), end.pod_name(), port);
     }
     return ip.find(':') == std::string::npos ? fmt::format("{}:{}", ip, port) : fmt::format("[{}]:{}", ip, port);
 }
