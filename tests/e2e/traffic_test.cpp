@@ -41,7 +41,8 @@ void expect_no_error(const std::string& report) {
 
 std::size_t ready_pods(const TestLab& lab, const std::string& prefix) {
     std::size_t count = 0;
-    for (const auto& pod : lab.status()["pods"]) {
+    const auto status = lab.status(); // named: a temporary would be gone inside the loop (g++ 12 lacks P2718)
+    for (const auto& pod : status["pods"]) {
         count += pod["name"].get<std::string>().starts_with(prefix) && pod["ready"] == true ? 1U : 0U;
     }
     return count;
@@ -49,7 +50,8 @@ std::size_t ready_pods(const TestLab& lab, const std::string& prefix) {
 
 std::size_t pods(const TestLab& lab, const std::string& prefix) {
     std::size_t count = 0;
-    for (const auto& pod : lab.status()["pods"]) {
+    const auto status = lab.status(); // named: a temporary would be gone inside the loop (g++ 12 lacks P2718)
+    for (const auto& pod : status["pods"]) {
         count += pod["name"].get<std::string>().starts_with(prefix) ? 1U : 0U;
     }
     return count;
