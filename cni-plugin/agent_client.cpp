@@ -114,20 +114,24 @@ CniError not_reached(const NetConf& conf, const Error& error) {
                 "start weftd (systemctl start weftd), or point agentSocket of the network configuration to its socket"};
     case EACCES:
     case EPERM:
-        return {Code::kTryAgainLater, fmt::format("no permission to reach the Weft agent: {}", error.message()), "run the container runtime as root"};
+        return {Code::kTryAgainLater, fmt::format("no permission to reach the Weft agent: {}", error.message()),
+                "run the container runtime as root"};
     case ETIMEDOUT:
     case ECONNRESET:
     case EPIPE:
-        return {Code::kTryAgainLater, fmt::format("{} ({}, {} s)", error.message(), conf.agent_socket, conf.timeout.count() / 1000),
+        return {Code::kTryAgainLater,
+                fmt::format("{} ({}, {} s)", error.message(), conf.agent_socket, conf.timeout.count() / 1000),
                 "see weft status on this node; timeoutSeconds of the network configuration sets the limit"};
     default:
-        return {Code::kIo, fmt::format("cannot talk to the Weft agent: {}", error.message()), "install the same version of weft-cni and weftd"};
+        return {Code::kIo, fmt::format("cannot talk to the Weft agent: {}", error.message()),
+                "install the same version of weft-cni and weftd"};
     }
 }
 
 } // namespace
 
-Result<enrol::Response> ask_agent(const std::string& socket_path, const enrol::Request& request, std::chrono::milliseconds timeout) {
+Result<enrol::Response> ask_agent(const std::string& socket_path, const enrol::Request& request,
+                                  std::chrono::milliseconds timeout) {
     const auto deadline = Clock::now() + timeout;
     WEFT_ASSIGN(const std::string frame, enrol::encode_frame(request.SerializeAsString()));
     WEFT_ASSIGN(const UniqueFd fd, connect_to(socket_path, deadline));

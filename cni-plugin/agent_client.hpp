@@ -14,7 +14,8 @@ namespace weft::cni {
 
 /// One exchange with the agent. Errors: ENOENT and ECONNREFUSED when no agent listens, EACCES, ETIMEDOUT,
 /// EPROTO for an answer that is none, or errno of the failed call.
-Result<enrol::Response> ask_agent(const std::string& socket_path, const enrol::Request& request, std::chrono::milliseconds timeout);
+Result<enrol::Response> ask_agent(const std::string& socket_path, const enrol::Request& request,
+                                  std::chrono::milliseconds timeout);
 
 /// The same, with every failure (also the agent's own) as what the runtime is told.
 CniResult<> call_agent(const NetConf& conf, enrol::Request request);

@@ -13,7 +13,8 @@ constexpr std::size_t kMaxInterfaces = 256;
 constexpr std::size_t kMaxAddresses = 64;
 
 std::unexpected<CniError> bad(std::string_view field, std::string_view fault) {
-    return fail(Code::kInvalidConfig, fmt::format("prevResult.{}: {}", field, fault), "the plugin before weft-cni in the list wrote it");
+    return fail(Code::kInvalidConfig, fmt::format("prevResult.{}: {}", field, fault),
+                "the plugin before weft-cni in the list wrote it");
 }
 
 const Json* member(const Json& object, const char* key) {
@@ -100,7 +101,8 @@ CniResult<std::vector<std::string>> container_addresses(const Json& prev_result)
         }
         const Json* index = member(item, "interface");
         if (index != nullptr && (!index->is_number_integer() || *index < 0 || *index >= inside->size())) {
-            return bad(field + ".interface", fmt::format("must be an index into interfaces, of which there are {}", inside->size()));
+            return bad(field + ".interface",
+                       fmt::format("must be an index into interfaces, of which there are {}", inside->size()));
         }
         if (index == nullptr || (*inside)[index->get<std::size_t>()]) {
             out.push_back(*std::move(address));

@@ -30,8 +30,12 @@ std::unexpected<CniError> bad(std::string_view variable, std::string_view fault,
     return fail(Code::kInvalidEnvironment, fmt::format("{}: {}", variable, fault), std::move(details));
 }
 
-bool alphanumeric(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool printable(char c) { return c > ' ' && c < 0x7f; }
+bool alphanumeric(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+bool printable(char c) {
+    return c > ' ' && c < 0x7f;
+}
 
 CniResult<std::string> required(const GetEnv& get, const char* name) {
     const char* value = get(name);
@@ -43,9 +47,12 @@ CniResult<std::string> required(const GetEnv& get, const char* name) {
 
 CniResult<std::string> container_id(const GetEnv& get) {
     auto value = required(get, "CNI_CONTAINERID");
-    if (value && (value->size() > kMaxContainerId || !alphanumeric(value->front()) ||
-                  !std::ranges::all_of(*value, [](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; }))) {
-        return bad("CNI_CONTAINERID", fmt::format("must be at most {} letters, digits, '_', '.', '-', the first a letter or digit", kMaxContainerId));
+    if (value &&
+        (value->size() > kMaxContainerId || !alphanumeric(value->front()) ||
+         !std::ranges::all_of(*value, [](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; }))) {
+        return bad("CNI_CONTAINERID",
+                   fmt::format("must be at most {} letters, digits, '_', '.', '-', the first a letter or digit",
+                               kMaxContainerId));
     }
     return value;
 }
@@ -95,8 +102,9 @@ CniResult<std::string> pod_argument(std::string_view args, std::string_view key,
         if (!needed) {
             return std::string();
         }
-        return bad("CNI_ARGS", fmt::format("{} is missing", key),
-                   "weft-cni governs Kubernetes pods: the runtime must pass K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS");
+        return bad(
+            "CNI_ARGS", fmt::format("{} is missing", key),
+            "weft-cni governs Kubernetes pods: the runtime must pass K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS");
     }
     if ((*value)->size() > kMaxPodName ||
         !std::ranges::all_of(**value, [](char c) { return alphanumeric(c) || c == '.' || c == '-' || c == '_'; })) {
@@ -112,9 +120,9 @@ CniResult<PodArgs> pod_args(const GetEnv& get) {
         return bad("CNI_ARGS", fmt::format("longer than {} bytes", kMaxArgs));
     }
     PodArgs pod;
-    for (const auto& [key, field, needed] : {std::tuple{"K8S_POD_NAMESPACE", &pod.namespace_name, true},
-                                             std::tuple{"K8S_POD_NAME", &pod.name, true},
-                                             std::tuple{"K8S_POD_UID", &pod.uid, false}}) {
+    for (const auto& [key, field, needed] :
+         {std::tuple{"K8S_POD_NAMESPACE", &pod.namespace_name, true}, std::tuple{"K8S_POD_NAME", &pod.name, true},
+          std::tuple{"K8S_POD_UID", &pod.uid, false}}) {
         auto value = pod_argument(args, key, needed);
         if (!value) {
             return std::unexpected(value.error());
@@ -156,9 +164,10 @@ CniResult<Environment> read_environment(const GetEnv& get) {
     const bool check = out.command == Command::kCheck;
     const bool del = out.command == Command::kDel;
     std::optional<CniError> error;
-    const bool fine = (!(add || check || del) ||
-                       (keep(container_id(get), out.container_id, error) && keep(interface_name(get), out.ifname, error))) &&
-                      (!(add || check) || keep(netns(get), out.netns, error)) && (!add || keep(pod_args(get), out.pod, error));
+    const bool fine =
+        (!(add || check || del) ||
+         (keep(container_id(get), out.container_id, error) && keep(interface_name(get), out.ifname, error))) &&
+        (!(add || check) || keep(netns(get), out.netns, error)) && (!add || keep(pod_args(get), out.pod, error));
     if (!fine) {
         return std::unexpected(*std::move(error));
     }

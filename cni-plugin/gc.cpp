@@ -8,7 +8,8 @@ namespace weft::cni {
 CniResult<> gc(const NetConf& conf) {
     if (!conf.has_attachments) {
         // Taking it for an empty list would cut off every pod of the node.
-        return fail(Code::kInvalidConfig, "cni.dev/valid-attachments: missing", "the runtime must list the attachments to keep, if need be as []");
+        return fail(Code::kInvalidConfig, "cni.dev/valid-attachments: missing",
+                    "the runtime must list the attachments to keep, if need be as []");
     }
     enrol::Request request;
     enrol::Gc& body = *request.mutable_gc();

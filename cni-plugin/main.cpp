@@ -49,9 +49,10 @@ bool print(std::string_view text) {
 int main() {
     (void)std::signal(SIGPIPE, SIG_IGN); // a runtime that closed its end is told by the exit status
     std::string input;
-    const Outcome outcome = read_input(input)
-                                ? weft::cni::run([](const char* name) -> const char* { return std::getenv(name); }, input)
-                                : weft::cni::failed({weft::cni::Code::kIo, "stdin: cannot be read", "the runtime passes the network configuration there"},
-                                                    weft::cni::kVersions.back());
+    const Outcome outcome =
+        read_input(input) ? weft::cni::run([](const char* name) -> const char* { return std::getenv(name); }, input)
+                          : weft::cni::failed({weft::cni::Code::kIo, "stdin: cannot be read",
+                                               "the runtime passes the network configuration there"},
+                                              weft::cni::kVersions.back());
     return print(outcome.output) ? outcome.exit_status : 1;
 }

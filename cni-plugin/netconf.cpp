@@ -13,10 +13,13 @@ constexpr std::size_t kMaxSocketPath = 107; // sun_path less its end
 constexpr int kMaxTimeoutSeconds = 300;
 constexpr std::size_t kMaxAttachments = 10000;
 
-constexpr std::array<std::string_view, 9> kKnownKeys = {"cniVersion", "name",         "type",         "prevResult", "agentSocket",
-                                                        "timeoutSeconds", "capabilities", "runtimeConfig", "args"};
+constexpr std::array<std::string_view, 9> kKnownKeys = {"cniVersion",   "name",          "type",
+                                                        "prevResult",   "agentSocket",   "timeoutSeconds",
+                                                        "capabilities", "runtimeConfig", "args"};
 
-bool alphanumeric(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool alphanumeric(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 std::unexpected<CniError> bad(std::string_view field, const Json& value, std::string_view wanted) {
     return fail(Code::kInvalidConfig, fmt::format("{}: must be {}, is {}", field, wanted, excerpt(value)),
@@ -60,7 +63,8 @@ CniResult<> read_version(const Json& object, NetConf& out) {
     }
     out.version = at->get<std::string>();
     if (std::ranges::find(kVersions, out.version) == kVersions.end()) {
-        return fail(Code::kIncompatibleVersion, fmt::format("cniVersion: {} is not supported", excerpt(*at)), "supported: " + supported_versions());
+        return fail(Code::kIncompatibleVersion, fmt::format("cniVersion: {} is not supported", excerpt(*at)),
+                    "supported: " + supported_versions());
     }
     return {};
 }
@@ -108,15 +112,18 @@ CniResult<> read_field(const std::string& key, const Json& value, NetConf& out) 
         return read_attachments(value, out);
     } else if (std::ranges::find(kKnownKeys, key) == kKnownKeys.end() && key.find('/') == std::string::npos) {
         // Keys with a slash belong to whoever owns that domain (cni.dev/...).
-        return fail(Code::kUnsupportedField, fmt::format("{}: unsupported field, value {}", excerpt(Json(key)), excerpt(value)),
-                    "weft-cni knows agentSocket and timeoutSeconds; addresses are the business of the plugins before it");
+        return fail(
+            Code::kUnsupportedField, fmt::format("{}: unsupported field, value {}", excerpt(Json(key)), excerpt(value)),
+            "weft-cni knows agentSocket and timeoutSeconds; addresses are the business of the plugins before it");
     }
     return {};
 }
 
 } // namespace
 
-std::string supported_versions() { return fmt::format("{}", fmt::join(kVersions, ", ")); }
+std::string supported_versions() {
+    return fmt::format("{}", fmt::join(kVersions, ", "));
+}
 
 std::string excerpt(const Json& value) {
     if (value.is_structured() && value.size() > 8) {
@@ -140,7 +147,8 @@ CniResult<Json> decode(std::string_view input) {
     }
     Json object = Json::parse(input.begin(), input.end(), nullptr, false);
     if (object.is_discarded()) {
-        return fail(Code::kDecode, input.empty() ? "stdin: empty" : "stdin: no valid JSON", "the runtime passes the network configuration as JSON on stdin");
+        return fail(Code::kDecode, input.empty() ? "stdin: empty" : "stdin: no valid JSON",
+                    "the runtime passes the network configuration as JSON on stdin");
     }
     if (!object.is_object()) {
         return fail(Code::kDecode, fmt::format("stdin: must be a JSON object, is {}", excerpt(object)));

@@ -9,12 +9,15 @@
 namespace weft::cni {
 namespace {
 
-Outcome printed(const Json& object) { return {0, object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"}; }
+Outcome printed(const Json& object) {
+    return {0, object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"};
+}
 
 /// Version for an error object: the caller's when we speak it, so that the caller can read it.
 std::string answer_version(const Json& input) {
     const auto at = input.find("cniVersion");
-    if (at != input.end() && at->is_string() && std::ranges::find(kVersions, at->get_ref<const std::string&>()) != kVersions.end()) {
+    if (at != input.end() && at->is_string() &&
+        std::ranges::find(kVersions, at->get_ref<const std::string&>()) != kVersions.end()) {
         return at->get<std::string>();
     }
     return std::string(kVersions.back());
@@ -47,7 +50,8 @@ CniResult<Outcome> dispatch(const Environment& environment, const Json& input) {
     case Command::kGc:
     case Command::kStatus:
         if (conf->version != kGcVersion) {
-            return fail(Code::kIncompatibleVersion, fmt::format("cniVersion: {} has no {}", conf->version, command_name(environment.command)),
+            return fail(Code::kIncompatibleVersion,
+                        fmt::format("cniVersion: {} has no {}", conf->version, command_name(environment.command)),
                         fmt::format("it came with {}", kGcVersion));
         }
         done = environment.command == Command::kGc ? gc(*conf) : status(*conf);
@@ -83,7 +87,8 @@ Outcome run(const GetEnv& get, std::string_view input) {
             object = *std::move(decoded);
         }
         if (!environment) {
-            return failed(environment.error(), answer_version(object)); // the environment first: without it stdin means nothing
+            return failed(environment.error(),
+                          answer_version(object)); // the environment first: without it stdin means nothing
         }
         // VERSION may be asked without any input.
         if (!decoded && !(environment->command == Command::kVersion && input.empty())) {
@@ -93,7 +98,9 @@ Outcome run(const GetEnv& get, std::string_view input) {
         return outcome ? *outcome : failed(outcome.error(), answer_version(object));
     } catch (const std::exception& error) {
         // The JSON library's; every access is checked before, so this is memory, or a fault of ours.
-        return failed({Code::kIo, fmt::format("weft-cni failed: {}", error.what()), "please report it with the network configuration"}, kVersions.back());
+        return failed({Code::kIo, fmt::format("weft-cni failed: {}", error.what()),
+                       "please report it with the network configuration"},
+                      kVersions.back());
     }
 }
 

@@ -7,7 +7,8 @@ namespace weft::cni {
 Json version(const Json& input) {
     const auto asked = input.find("cniVersion");
     Json out;
-    out["cniVersion"] = asked != input.end() && asked->is_string() ? asked->get<std::string>() : std::string(kVersions.back());
+    out["cniVersion"] =
+        asked != input.end() && asked->is_string() ? asked->get<std::string>() : std::string(kVersions.back());
     out["supportedVersions"] = kVersions;
     return out;
 }

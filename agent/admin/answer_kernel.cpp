@@ -13,8 +13,9 @@ namespace weft::admin {
 namespace {
 
 // As ss(8) names the kernel's TCP states.
-constexpr std::array kTcpStates = {"?",        "ESTAB",      "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT",
-                                   "UNCONN",   "CLOSE-WAIT", "LAST-ACK", "LISTEN",   "CLOSING",    "NEW-SYN-RECV"};
+constexpr std::array kTcpStates = {"?",          "ESTAB",     "SYN-SENT",    "SYN-RECV",   "FIN-WAIT-1",
+                                   "FIN-WAIT-2", "TIME-WAIT", "UNCONN",      "CLOSE-WAIT", "LAST-ACK",
+                                   "LISTEN",     "CLOSING",   "NEW-SYN-RECV"};
 constexpr std::uint32_t kTcpListen = 10;
 
 std::string bare(const weft_addr_port& at) {
@@ -44,7 +45,9 @@ Connection describe(const weft_conn& conn, const Namer& names, std::uint64_t rev
     }
     to.set_state(conn.state < kTcpStates.size() ? kTcpStates[conn.state] : std::to_string(conn.state));
     to.set_role(socket.role == WEFT_ROLE_CLIENT ? "client" : conn.state == kTcpListen ? "listener" : "server");
-    to.set_verdict(socket.verdict == WEFT_VERDICT_ALLOW ? "allow" : socket.verdict == WEFT_VERDICT_DENY ? "deny" : "unknown");
+    to.set_verdict(socket.verdict == WEFT_VERDICT_ALLOW  ? "allow"
+                   : socket.verdict == WEFT_VERDICT_DENY ? "deny"
+                                                         : "unknown");
     to.set_rule(socket.rule == 0 ? "" : names.rule(socket.rule));
     if (socket.connect_ns != 0) {
         to.set_age_seconds(std::max(0.0, now - static_cast<double>(socket.connect_ns) / 1e9));
@@ -76,7 +79,8 @@ Result<ListMapsResponse> answer_maps(const AgentView& view) {
     return out;
 }
 
-Result<> answer_dump(const AgentView& view, const DumpMapRequest& request, const std::function<bool(const MapEntry&)>& send) {
+Result<> answer_dump(const AgentView& view, const DumpMapRequest& request,
+                     const std::function<bool(const MapEntry&)>& send) {
     const auto* info = find_map(request.name());
     if (info == nullptr) {
         return failure(ENOENT, "there is no map '{}'; `weft map list` names them", request.name());
@@ -118,7 +122,9 @@ Result<> answer_connections(const AgentView& view, const ListConnectionsRequest&
             out.push_back(std::move(to));
         }
     }
-    std::ranges::sort(out, {}, [](const Connection& c) { return std::tuple(c.workload(), c.protocol(), c.role(), c.local(), c.cookie()); });
+    std::ranges::sort(out, {}, [](const Connection& c) {
+        return std::tuple(c.workload(), c.protocol(), c.role(), c.local(), c.cookie());
+    });
     for (const auto& connection : out) {
         if (!send(connection)) {
             break;

@@ -92,7 +92,8 @@ ListServicesResponse answer_services(const AgentView& view, const ListServicesRe
         to.set_scope(service->scope);
         to.set_algorithm(service->algorithm);
         for (const auto& [address, value] : service->frontends) {
-            to.add_frontends((value.flags & WEFT_SERVICE_NODE_PORT) != 0 ? fmt::format("*:{}", address.port) : bare(address));
+            to.add_frontends((value.flags & WEFT_SERVICE_NODE_PORT) != 0 ? fmt::format("*:{}", address.port)
+                                                                         : bare(address));
             if ((value.flags & WEFT_SERVICE_AFFINITY) != 0) {
                 to.set_affinity_seconds(value.affinity_seconds);
             }
@@ -133,7 +134,8 @@ ListEndpointsResponse answer_endpoints(const AgentView& view, const ListEndpoint
         auto& to = by_cookie[local.netns_cookie];
         if (to.state().empty()) {
             to.set_state("waiting");
-            to.set_reason(fmt::format("the CNI plugin reported it, but no Pod {}/{} is known yet", local.namespace_name, local.pod_name));
+            to.set_reason(fmt::format("the CNI plugin reported it, but no Pod {}/{} is known yet", local.namespace_name,
+                                      local.pod_name));
         }
         to.set_namespace_(local.namespace_name);
         to.set_pod(local.pod_name);
@@ -150,7 +152,8 @@ ListEndpointsResponse answer_endpoints(const AgentView& view, const ListEndpoint
             *out.add_endpoints() = std::move(endpoint);
         }
     }
-    std::ranges::sort(*out.mutable_endpoints(), {}, [](const Endpoint& e) { return std::tuple(e.namespace_(), e.pod(), e.netns_cookie()); });
+    std::ranges::sort(*out.mutable_endpoints(), {},
+                      [](const Endpoint& e) { return std::tuple(e.namespace_(), e.pod(), e.netns_cookie()); });
     return out;
 }
 
@@ -219,8 +222,8 @@ ListIdentitiesResponse answer_identities(const AgentView& view) {
         to.set_id(id);
         to.set_reserved(names.identity(id));
         if (desired->policy != nullptr) {
-            to.set_addresses(static_cast<std::uint64_t>(
-                std::ranges::count_if(desired->policy->ipcache, [&](const auto& entry) { return entry.second.identity == id; })));
+            to.set_addresses(static_cast<std::uint64_t>(std::ranges::count_if(
+                desired->policy->ipcache, [&](const auto& entry) { return entry.second.identity == id; })));
         }
     }
     if (desired->names == nullptr) {

@@ -21,8 +21,10 @@ double seconds_since(std::chrono::steady_clock::time_point then) {
 
 void add_refusal(StatusResponse& out, const store::Refusal& refusal) {
     auto& to = *out.add_refusals();
-    to.set_object(refusal.key.kind.empty() ? "document" : fmt::format("{} {}{}{}", refusal.key.kind, refusal.key.namespace_name,
-                                                                     refusal.key.namespace_name.empty() ? "" : "/", refusal.key.name));
+    to.set_object(refusal.key.kind.empty()
+                      ? "document"
+                      : fmt::format("{} {}{}{}", refusal.key.kind, refusal.key.namespace_name,
+                                    refusal.key.namespace_name.empty() ? "" : "/", refusal.key.name));
     to.set_file(refusal.origin.file);
     to.set_line(refusal.origin.line > 0 ? static_cast<std::uint32_t>(refusal.origin.line) : 0);
     to.set_field(refusal.field);
@@ -70,7 +72,8 @@ void add_maps(StatusResponse& out, const std::vector<MapHealth>& maps) {
         const bool makes_room = map.type == "lru_hash" || map.type == "array" || map.type == "percpu_array";
         if (map.counted && !makes_room && map.capacity > 0 &&
             static_cast<double>(map.entries) >= kMapPressure * static_cast<double>(map.capacity)) {
-            out.add_problems(fmt::format("map {} is nearly full: {} of {} entries", map.name, map.entries, map.capacity));
+            out.add_problems(
+                fmt::format("map {} is nearly full: {} of {} entries", map.name, map.entries, map.capacity));
         }
     }
     out.set_drift_entries(drift);
@@ -104,7 +107,8 @@ StatusResponse answer_status(const AgentView& view, const telemetry::FlowRing& r
     if (!health.synced) {
         out.add_problems("not synced yet: no complete state was written to the kernel");
     } else if (out.sync_age_seconds() > kStaleSyncSeconds) {
-        out.add_problems(fmt::format("the kernel's maps were last brought up to date {:.0f} s ago", out.sync_age_seconds()));
+        out.add_problems(
+            fmt::format("the kernel's maps were last brought up to date {:.0f} s ago", out.sync_age_seconds()));
     }
     if (health.probe == HookProbe::kFailed) {
         out.add_problems(fmt::format("the live connect probe failed: {}", health.probe_detail));

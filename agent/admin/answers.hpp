@@ -20,7 +20,8 @@ ListIdentitiesResponse answer_identities(const AgentView& view);
 /// Error: as AgentView::maps.
 Result<ListMapsResponse> answer_maps(const AgentView& view);
 /// Calls `send` for each entry, ordered by key text, until it returns false. Error: ENOENT, EOPNOTSUPP.
-Result<> answer_dump(const AgentView& view, const DumpMapRequest& request, const std::function<bool(const MapEntry&)>& send);
+Result<> answer_dump(const AgentView& view, const DumpMapRequest& request,
+                     const std::function<bool(const MapEntry&)>& send);
 /// The same for governed sockets. Error: as AgentView::connections.
 Result<> answer_connections(const AgentView& view, const ListConnectionsRequest& request,
                             const std::function<bool(const Connection&)>& send);

@@ -45,7 +45,8 @@ std::optional<T> read(Bytes bytes) {
 template <typename T, typename Print>
 std::string shown(Bytes bytes, Print print) {
     const auto value = read<T>(bytes);
-    return value ? std::string(print(*value)) : fmt::format("0x{} ({} bytes, expected {})", hex(bytes), bytes.size(), sizeof(T));
+    return value ? std::string(print(*value))
+                 : fmt::format("0x{} ({} bytes, expected {})", hex(bytes), bytes.size(), sizeof(T));
 }
 
 struct Flag {
@@ -135,13 +136,14 @@ std::string endpoint_text(const Namer& names, const weft_endpoint& e) {
         }
     }
     return fmt::format("workload={} identity={} policy={} addresses={} flags={}", names.workload(e.workload),
-                       names.identity(e.identity), names.policy(e.policy), ips.empty() ? "-" : fmt::format("{}", fmt::join(ips, ",")),
-                       flag_names(e.flags, kEndpointFlags));
+                       names.identity(e.identity), names.policy(e.policy),
+                       ips.empty() ? "-" : fmt::format("{}", fmt::join(ips, ",")), flag_names(e.flags, kEndpointFlags));
 }
 
 std::string service_text(const Namer& names, const weft_service& s) {
-    return fmt::format("service={} set={} slots={} algorithm={} affinity={}s flags={}", names.service(s.service), id_text(s.set),
-                       s.slot_count, algorithm_name(s.algorithm), s.affinity_seconds, flag_names(s.flags, kServiceFlags));
+    return fmt::format("service={} set={} slots={} algorithm={} affinity={}s flags={}", names.service(s.service),
+                       id_text(s.set), s.slot_count, algorithm_name(s.algorithm), s.affinity_seconds,
+                       flag_names(s.flags, kServiceFlags));
 }
 
 std::string peer_text(const Namer& names, Bytes bytes) {
@@ -177,9 +179,12 @@ struct Known {
 constexpr Known kMaps[] = {
     {{"weft_affinity", "kernel", "session affinity: which backend a client had last"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{shown<weft_affinity_key>(k, [&](const auto& key) {
-                                 return fmt::format("service={} client={}", n.service(key.service), n.netns(key.client));
-                             }),
+         return DecodedEntry{shown<weft_affinity_key>(k,
+                                                      [&](const auto& key) {
+                                                          return fmt::format("service={} client={}",
+                                                                             n.service(key.service),
+                                                                             n.netns(key.client));
+                                                      }),
                              shown<weft_affinity>(v, [&](const auto& a) {
                                  return fmt::format("backend={} last_used={:.3f}s after boot", n.end(a.backend),
                                                     static_cast<double>(a.last_used_ns) / 1e9);
@@ -192,19 +197,22 @@ constexpr Known kMaps[] = {
     {{"weft_config", "agent", "policy revision and switches"},
      [](const Namer&, Bytes k, Bytes v) {
          return DecodedEntry{u32_text(k), shown<weft_config>(v, [](const auto& c) {
-                                 return fmt::format("revision={} flags={}", c.revision, flag_names(c.flags, kConfigFlags));
+                                 return fmt::format("revision={} flags={}", c.revision,
+                                                    flag_names(c.flags, kConfigFlags));
                              })};
      }},
     {{"weft_conns", "kernel", "open connections of each backend"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{end_text(n, k), shown<std::int64_t>(v, [](std::int64_t c) { return fmt::format("connections={}", c); })};
+         return DecodedEntry{end_text(n, k),
+                             shown<std::int64_t>(v, [](std::int64_t c) { return fmt::format("connections={}", c); })};
      }},
     {{"weft_counters", "kernel", "what happened, summed over CPUs"},
      [](const Namer&, Bytes k, Bytes v) {
          return DecodedEntry{shown<std::uint32_t>(k,
                                                   [](std::uint32_t index) {
 #define WEFT_COUNTER_TEXT(name, help) help,
-                                                      constexpr const char* kText[] = {WEFT_COUNTERS(WEFT_COUNTER_TEXT)};
+                                                      constexpr const char* kText[] = {
+                                                          WEFT_COUNTERS(WEFT_COUNTER_TEXT)};
 #undef WEFT_COUNTER_TEXT
                                                       return index < WEFT_COUNTER_COUNT ? std::string(kText[index])
                                                                                         : std::to_string(index);
@@ -213,14 +221,15 @@ constexpr Known kMaps[] = {
      }},
     {{"weft_drops", "kernel", "outcomes off the normal path, summed over CPUs"},
      [](const Namer&, Bytes k, Bytes v) {
-         return DecodedEntry{shown<std::uint32_t>(k,
-                                                  [](std::uint32_t index) {
-                                                      return fmt::format(
-                                                          "{} {}",
-                                                          telemetry::reason_label(static_cast<std::uint8_t>(index / WEFT_DIRECTION_COUNT)),
-                                                          telemetry::direction_label(static_cast<std::uint8_t>(index % WEFT_DIRECTION_COUNT)));
-                                                  }),
-                             per_cpu_sum(v)};
+         return DecodedEntry{
+             shown<std::uint32_t>(
+                 k,
+                 [](std::uint32_t index) {
+                     return fmt::format(
+                         "{} {}", telemetry::reason_label(static_cast<std::uint8_t>(index / WEFT_DIRECTION_COUNT)),
+                         telemetry::direction_label(static_cast<std::uint8_t>(index % WEFT_DIRECTION_COUNT)));
+                 }),
+             per_cpu_sum(v)};
      }},
     {{"weft_endpoint", "agent", "workloads of this node by network namespace"},
      [](const Namer& n, Bytes k, Bytes v) {
@@ -232,19 +241,22 @@ constexpr Known kMaps[] = {
      [](const Namer& n, Bytes k, Bytes v) { return DecodedEntry{addr_text(n, k), peer_text(n, v)}; }},
     {{"weft_local", "agent", "addresses of this node's workloads and their namespaces"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{addr_text(n, k), shown<std::uint64_t>(v, [&](std::uint64_t c) { return "netns=" + n.netns(c); })};
+         return DecodedEntry{addr_text(n, k),
+                             shown<std::uint64_t>(v, [&](std::uint64_t c) { return "netns=" + n.netns(c); })};
      }},
     {{"weft_maglev", "agent", "lookup tables of services with maglev balancing"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{shown<weft_maglev_key>(
-                                 k, [&](const auto& key) { return fmt::format("set={} chunk={}", n.backend_set(key.set), key.chunk); }),
-                             shown<weft_maglev_chunk>(v, maglev_text)};
+         return DecodedEntry{
+             shown<weft_maglev_key>(
+                 k, [&](const auto& key) { return fmt::format("set={} chunk={}", n.backend_set(key.set), key.chunk); }),
+             shown<weft_maglev_chunk>(v, maglev_text)};
      }},
     {{"weft_member", "agent", "backends that a service has now, for services that remember choices"},
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{shown<weft_member_key>(k,
                                                     [&](const auto& key) {
-                                                        return fmt::format("service={} backend={}", n.service(key.service), n.end(key.backend));
+                                                        return fmt::format("service={} backend={}",
+                                                                           n.service(key.service), n.end(key.backend));
                                                     }),
                              u32_text(v)};
      }},
@@ -252,16 +264,17 @@ constexpr Known kMaps[] = {
      [](const Namer& n, Bytes k, Bytes v) { return DecodedEntry{addr_text(n, k), u32_text(v)}; }},
     {{"weft_policy", "agent", "who may talk to whom: policy class, peer identity, direction"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{shown<weft_policy_key>(k,
-                                                    [&](const auto& key) {
-                                                        return fmt::format(
-                                                            "policy={} peer={} {}", n.policy(key.policy), n.identity(key.identity),
-                                                            telemetry::direction_label(static_cast<std::uint8_t>(key.direction)));
-                                                    }),
-                             shown<weft_policy_entry>(v, [&](const auto& e) {
-                                 return e.ports == 0 ? fmt::format("allow all ports rule={}", n.rule(e.rule))
-                                                     : fmt::format("allow ports of set {}", id_text(e.ports));
-                             })};
+         return DecodedEntry{
+             shown<weft_policy_key>(k,
+                                    [&](const auto& key) {
+                                        return fmt::format(
+                                            "policy={} peer={} {}", n.policy(key.policy), n.identity(key.identity),
+                                            telemetry::direction_label(static_cast<std::uint8_t>(key.direction)));
+                                    }),
+             shown<weft_policy_entry>(v, [&](const auto& e) {
+                 return e.ports == 0 ? fmt::format("allow all ports rule={}", n.rule(e.rule))
+                                     : fmt::format("allow ports of set {}", id_text(e.ports));
+             })};
      }},
     {{"weft_ports", "agent", "ports that the rules of a port set allow"},
      [](const Namer& n, Bytes k, Bytes v) {
@@ -270,7 +283,8 @@ constexpr Known kMaps[] = {
      }},
     {{"weft_rr", "kernel", "next slot of each round-robin service"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{shown<std::uint64_t>(k, [&](std::uint64_t id) { return "service=" + n.service(id); }), u32_text(v)};
+         return DecodedEntry{shown<std::uint64_t>(k, [&](std::uint64_t id) { return "service=" + n.service(id); }),
+                             u32_text(v)};
      }},
     {{"weft_service", "agent", "addresses that applications dial and the services behind them"},
      [](const Namer& n, Bytes k, Bytes v) {
@@ -278,20 +292,21 @@ constexpr Known kMaps[] = {
      }},
     {{"weft_slot", "agent", "backends of each backend set"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{shown<weft_slot_key>(
-                                 k, [&](const auto& key) { return fmt::format("set={} slot={}", n.backend_set(key.set), key.index); }),
-                             shown<weft_slot>(v, [&](const auto& s) {
-                                 return fmt::format("backend={} weight={}", n.end(s.backend), s.weight);
-                             })};
+         return DecodedEntry{
+             shown<weft_slot_key>(
+                 k, [&](const auto& key) { return fmt::format("set={} slot={}", n.backend_set(key.set), key.index); }),
+             shown<weft_slot>(
+                 v, [&](const auto& s) { return fmt::format("backend={} weight={}", n.end(s.backend), s.weight); })};
      }},
     {{"weft_socket", "kernel", "state that rides on each governed socket; see `weft conn list`"}, nullptr},
     {{"weft_udp_nat", "kernel", "translation of unconnected UDP, both ways"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{shown<weft_udp_nat_key>(k,
-                                                     [&](const auto& key) {
-                                                         return fmt::format("socket={} {} {}", key.socket,
-                                                                            key.kind == WEFT_UDP_FORWARD ? "to" : "from", n.end(key.peer));
-                                                     }),
+         return DecodedEntry{shown<weft_udp_nat_key>(
+                                 k,
+                                 [&](const auto& key) {
+                                     return fmt::format("socket={} {} {}", key.socket,
+                                                        key.kind == WEFT_UDP_FORWARD ? "to" : "from", n.end(key.peer));
+                                 }),
                              shown<weft_udp_nat>(v, [&](const auto& nat) {
                                  return fmt::format("{} service={}", n.end(nat.peer), n.service(nat.service));
                              })};
@@ -300,9 +315,10 @@ constexpr Known kMaps[] = {
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{shown<weft_udp_track_key>(k,
                                                        [&](const auto& key) {
-                                                           return fmt::format("netns={} port={} peer={} replies={}", n.netns(key.netns),
-                                                                              key.local_port, n.end(key.peer),
-                                                                              telemetry::direction_label(key.reply_direction));
+                                                           return fmt::format(
+                                                               "netns={} port={} peer={} replies={}",
+                                                               n.netns(key.netns), key.local_port, n.end(key.peer),
+                                                               telemetry::direction_label(key.reply_direction));
                                                        }),
                              shown<weft_udp_track>(v, [&](const auto& t) {
                                  return fmt::format("revision={} last_seen={:.3f}s after boot", t.revision,
@@ -334,7 +350,8 @@ const MapInfo* find_map(std::string_view name) {
     return known == nullptr ? nullptr : &known->info;
 }
 
-DecodedEntry decode(const Namer& names, std::string_view map, std::span<const std::byte> key, std::span<const std::byte> value) {
+DecodedEntry decode(const Namer& names, std::string_view map, std::span<const std::byte> key,
+                    std::span<const std::byte> value) {
     const auto* known = find_known(map);
     if (known == nullptr || known->decode == nullptr) {
         return {"0x" + hex(key), "0x" + hex(value)};

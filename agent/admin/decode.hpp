@@ -69,6 +69,7 @@ struct DecodedEntry {
 
 /// An entry of a map as text. Bytes of a size that the ABI does not have, and maps that it does not know, come out as
 /// hex with a note, never as a guess.
-DecodedEntry decode(const Namer& names, std::string_view map, std::span<const std::byte> key, std::span<const std::byte> value);
+DecodedEntry decode(const Namer& names, std::string_view map, std::span<const std::byte> key,
+                    std::span<const std::byte> value);
 
 } // namespace weft::admin

@@ -151,7 +151,8 @@ Finding kernel_option(const char* option) {
         }
         return {false, fmt::format("{} is not set", option)};
     }
-    if (std::FILE* pipe = ::access("/proc/config.gz", R_OK) == 0 ? ::popen("zcat /proc/config.gz 2>/dev/null", "re") : nullptr;
+    if (std::FILE* pipe =
+            ::access("/proc/config.gz", R_OK) == 0 ? ::popen("zcat /proc/config.gz 2>/dev/null", "re") : nullptr;
         pipe != nullptr) {
         Finding found{false, fmt::format("{} is not set", option)};
         char line[512];
@@ -168,7 +169,9 @@ Finding kernel_option(const char* option) {
     return {std::nullopt, "the kernel's build configuration is not readable"};
 }
 
-Finding ring_wakeups() { return map(BPF_MAP_TYPE_RINGBUF, "ring buffer maps"); }
+Finding ring_wakeups() {
+    return map(BPF_MAP_TYPE_RINGBUF, "ring buffer maps");
+}
 
 } // namespace
 
@@ -182,32 +185,39 @@ std::vector<KernelFeature> probe_kernel() {
     libbpf_set_print(nullptr); // a probe that fails is an answer, not news
     std::vector<KernelFeature> out;
     auto add = [&](const char* name, bool required, Finding found, const char* cost) {
-        const auto state = !found.present           ? State::kUnknown
-                           : *found.present         ? State::kPresent
-                           : required               ? State::kMissingRequired
-                                                    : State::kMissingOptional;
+        const auto state = !found.present   ? State::kUnknown
+                           : *found.present ? State::kPresent
+                           : required       ? State::kMissingRequired
+                                            : State::kMissingOptional;
         out.push_back({name, state, std::move(found.detail), state == State::kPresent ? "" : cost});
     };
     add("btf", true, kernel_btf(), "no BPF program can be loaded: use a kernel built with CONFIG_DEBUG_INFO_BTF");
     add("cgroup2", true, mounted("cgroup2"), "there is nothing to attach to: mount -t cgroup2 none /sys/fs/cgroup");
     add("bpffs", true, mounted("bpf"), "nothing survives a restart of the agent: mount -t bpf bpf /sys/fs/bpf");
-    add("cgroup-connect", true, program(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "cgroup/connect, sendmsg, recvmsg, getpeername"),
+    add("cgroup-connect", true,
+        program(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "cgroup/connect, sendmsg, recvmsg, getpeername"),
         "Services and policy at connect cannot work: CONFIG_CGROUP_BPF");
-    add("cgroup-skb", true, program(BPF_PROG_TYPE_CGROUP_SKB, "cgroup_skb"), "policy on packets cannot work: CONFIG_CGROUP_BPF");
+    add("cgroup-skb", true, program(BPF_PROG_TYPE_CGROUP_SKB, "cgroup_skb"),
+        "policy on packets cannot work: CONFIG_CGROUP_BPF");
     add("cgroup-sock", true, program(BPF_PROG_TYPE_CGROUP_SOCK, "cgroup/sock_create, sock_release"),
         "sockets cannot be tagged with their workload: CONFIG_CGROUP_BPF");
     add("sockops", true, program(BPF_PROG_TYPE_SOCK_OPS, "sockops"),
         "no flow events, counters or connection counts: CONFIG_CGROUP_BPF, CONFIG_INET");
-    add("socket-storage", true, map(BPF_MAP_TYPE_SK_STORAGE, "socket storage"), "verdicts cannot be kept per socket: CONFIG_NET");
-    add("lpm-trie", true, map(BPF_MAP_TYPE_LPM_TRIE, "prefix maps"), "ipBlock rules and port ranges cannot be looked up");
+    add("socket-storage", true, map(BPF_MAP_TYPE_SK_STORAGE, "socket storage"),
+        "verdicts cannot be kept per socket: CONFIG_NET");
+    add("lpm-trie", true, map(BPF_MAP_TYPE_LPM_TRIE, "prefix maps"),
+        "ipBlock rules and port ranges cannot be looked up");
     add("netns-cookie", true, netns_cookie(), "workloads cannot be told apart: kernel 5.14 or newer");
     add("ring-buffer", true, ring_wakeups(), "no flow events: kernel 5.8 or newer");
     add("bpf-sock-destroy", false, kfunc("bpf_sock_destroy"),
-        "UDP sockets of a vanished backend are destroyed by netlink, one namespace after the other: kernel 6.5 or newer is quicker");
+        "UDP sockets of a vanished backend are destroyed by netlink, one namespace after the other: kernel 6.5 or "
+        "newer is quicker");
     add("inet-diag-destroy", false, kernel_option("CONFIG_INET_DIAG_DESTROY"),
         "without bpf_sock_destroy as well, connected UDP sockets stay with a vanished backend until they are closed");
-    add("sk-lookup", false, program(BPF_PROG_TYPE_SK_LOOKUP, "sk_lookup"), "mutual TLS cannot take over incoming connections");
-    add("tls", false, tls_ulp(), "mutual TLS runs in the agent (tier=userspace) instead of the kernel: modprobe tls, CONFIG_TLS");
+    add("sk-lookup", false, program(BPF_PROG_TYPE_SK_LOOKUP, "sk_lookup"),
+        "mutual TLS cannot take over incoming connections");
+    add("tls", false, tls_ulp(),
+        "mutual TLS runs in the agent (tier=userspace) instead of the kernel: modprobe tls, CONFIG_TLS");
     add("mptcp", false, mptcp(), "nothing unless applications use MPTCP: CONFIG_MPTCP");
     add("sctp", false, sctp(), "SCTP applications cannot run on this node: modprobe sctp");
     return out;

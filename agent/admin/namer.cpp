@@ -34,12 +34,14 @@ std::string Namer::service(std::uint64_t id) const {
     if (port.empty() && !service.frontends.empty()) {
         port = std::to_string(service.frontends.front().first.port);
     }
-    return fmt::format("{}/{}:{}{}", service.namespace_name, service.name, port, service.scope == "external" ? " (external)" : "");
+    return fmt::format("{}/{}:{}{}", service.namespace_name, service.name, port,
+                       service.scope == "external" ? " (external)" : "");
 }
 
 std::string Namer::backend_set(std::uint64_t id) const {
     const auto found = services_of_set_.find(id);
-    return found == services_of_set_.end() ? id_text(id) : beside(id_text(id), fmt::format("{}", fmt::join(found->second, ", ")));
+    return found == services_of_set_.end() ? id_text(id)
+                                           : beside(id_text(id), fmt::format("{}", fmt::join(found->second, ", ")));
 }
 
 std::string Namer::identity(std::uint64_t id) const {

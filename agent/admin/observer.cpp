@@ -24,7 +24,8 @@ bool before(const google::protobuf::Timestamp& a, const google::protobuf::Timest
 
 class Sender {
 public:
-    Sender(const std::string& node, const std::function<bool(const observer::GetFlowsResponse&)>& send) : node_(node), send_(send) {}
+    Sender(const std::string& node, const std::function<bool(const observer::GetFlowsResponse&)>& send)
+        : node_(node), send_(send) {}
 
     bool flow(const FlowPtr& flow) const {
         observer::GetFlowsResponse response;
@@ -51,8 +52,9 @@ private:
 
 } // namespace
 
-Result<> stream_flows(const telemetry::FlowRing& ring, const observer::GetFlowsRequest& request, const std::string& node_name,
-                      const std::function<bool(const observer::GetFlowsResponse&)>& send, const std::function<bool()>& go_on) {
+Result<> stream_flows(const telemetry::FlowRing& ring, const observer::GetFlowsRequest& request,
+                      const std::string& node_name, const std::function<bool(const observer::GetFlowsResponse&)>& send,
+                      const std::function<bool()>& go_on) {
     if (request.first() && request.follow()) {
         return invalid("'first' and 'follow' exclude each other");
     }
@@ -96,8 +98,9 @@ Result<> stream_flows(const telemetry::FlowRing& ring, const observer::GetFlowsR
     while (go_on()) {
         const auto batch = ring.wait(next, kBatch, kPatience);
         next = batch.next;
-        bool alive = sender.lost(flow::HUBBLE_RING_BUFFER, batch.missed) &&
-                     sender.lost(flow::PERF_EVENT_RING_BUFFER, batch.kernel_lost - std::min(kernel_lost, batch.kernel_lost));
+        bool alive =
+            sender.lost(flow::HUBBLE_RING_BUFFER, batch.missed) &&
+            sender.lost(flow::PERF_EVENT_RING_BUFFER, batch.kernel_lost - std::min(kernel_lost, batch.kernel_lost));
         kernel_lost = batch.kernel_lost;
         for (const auto& flow : batch.flows) {
             alive = alive && (!wanted(*flow) || sender.flow(flow));

@@ -13,8 +13,9 @@ namespace weft::admin {
 
 /// Sends flows until the request is answered; with `follow` until `send` returns false, `go_on` does, or the ring is
 /// closed. Error EINVAL: a filter that cannot be understood, or `first` with `follow`.
-Result<> stream_flows(const telemetry::FlowRing& ring, const observer::GetFlowsRequest& request, const std::string& node_name,
-                      const std::function<bool(const observer::GetFlowsResponse&)>& send, const std::function<bool()>& go_on);
+Result<> stream_flows(const telemetry::FlowRing& ring, const observer::GetFlowsRequest& request,
+                      const std::string& node_name, const std::function<bool(const observer::GetFlowsResponse&)>& send,
+                      const std::function<bool()>& go_on);
 
 /// Namespaces of the flows that are in the ring.
 observer::GetNamespacesResponse namespaces_of(const telemetry::FlowRing& ring);

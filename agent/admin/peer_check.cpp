@@ -18,7 +18,8 @@ gid_t group_id(const std::string& name) {
     std::array<char, 16384> buffer{};
     group entry{};
     group* found = nullptr;
-    if (name.empty() || ::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
+    if (name.empty() || ::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+        found == nullptr) {
         return static_cast<gid_t>(-1);
     }
     return found->gr_gid;
@@ -40,11 +41,13 @@ Result<> check_peer(int fd, gid_t allowed) {
         std::array<gid_t, 1024> groups{};
         socklen_t bytes = sizeof groups;
         if (::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) == 0 &&
-            std::find(groups.begin(), groups.begin() + bytes / sizeof(gid_t), allowed) != groups.begin() + bytes / sizeof(gid_t)) {
+            std::find(groups.begin(), groups.begin() + bytes / sizeof(gid_t), allowed) !=
+                groups.begin() + bytes / sizeof(gid_t)) {
             return {};
         }
     }
-    return failure(EACCES, "user {} may not use the admin socket: it is neither root nor in the agent's group", peer.uid);
+    return failure(EACCES, "user {} may not use the admin socket: it is neither root nor in the agent's group",
+                   peer.uid);
 }
 
 } // namespace weft::admin

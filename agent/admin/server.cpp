@@ -54,7 +54,8 @@ public:
         *out = answer_services(view_, *in);
         return grpc::Status::OK;
     }
-    grpc::Status ListEndpoints(grpc::ServerContext*, const ListEndpointsRequest* in, ListEndpointsResponse* out) override {
+    grpc::Status ListEndpoints(grpc::ServerContext*, const ListEndpointsRequest* in,
+                               ListEndpointsResponse* out) override {
         *out = answer_endpoints(view_, *in);
         return grpc::Status::OK;
     }
@@ -62,7 +63,8 @@ public:
         *out = answer_policies(view_, *in);
         return grpc::Status::OK;
     }
-    grpc::Status ListIdentities(grpc::ServerContext*, const ListIdentitiesRequest*, ListIdentitiesResponse* out) override {
+    grpc::Status ListIdentities(grpc::ServerContext*, const ListIdentitiesRequest*,
+                                ListIdentitiesResponse* out) override {
         *out = answer_identities(view_);
         return grpc::Status::OK;
     }
@@ -99,10 +101,12 @@ public:
     grpc::Status GetFlows(grpc::ServerContext* context, const observer::GetFlowsRequest* in,
                           grpc::ServerWriter<observer::GetFlowsResponse>* out) override {
         return to_status(stream_flows(
-            ring_, *in, view_.health().node_name, [&](const observer::GetFlowsResponse& one) { return out->Write(one); },
+            ring_, *in, view_.health().node_name,
+            [&](const observer::GetFlowsResponse& one) { return out->Write(one); },
             [&] { return !stopping_ && !context->IsCancelled(); }));
     }
-    grpc::Status GetNodes(grpc::ServerContext*, const observer::GetNodesRequest*, observer::GetNodesResponse* out) override {
+    grpc::Status GetNodes(grpc::ServerContext*, const observer::GetNodesRequest*,
+                          observer::GetNodesResponse* out) override {
         const auto status = this->status();
         auto& node = *out->add_nodes();
         node.set_name(view_.health().node_name);
@@ -148,8 +152,8 @@ Result<sockaddr_un> address_of(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.empty() || path.size() >= sizeof address.sun_path) {
-        return invalid("admin socket path '{}' is {}: choose one of at most {} bytes", path, path.empty() ? "empty" : "too long",
-                       sizeof address.sun_path - 1);
+        return invalid("admin socket path '{}' is {}: choose one of at most {} bytes", path,
+                       path.empty() ? "empty" : "too long", sizeof address.sun_path - 1);
     }
     path.copy(address.sun_path, path.size());
     return address;

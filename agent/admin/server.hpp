@@ -15,7 +15,8 @@ namespace weft::admin {
 /// Where to listen and who may connect.
 struct ServerOptions {
     std::string socket_path;    ///< RUN_DIR/admin.sock; a stale socket there is replaced, any other file is an error
-    std::string group = "weft"; ///< besides root, members of this group may connect; a group that does not exist is none
+    std::string group =
+        "weft"; ///< besides root, members of this group may connect; a group that does not exist is none
 };
 
 /// Thread: start and stop on the thread that owns it; requests run on gRPC's threads.

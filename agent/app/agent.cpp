@@ -134,9 +134,9 @@ Result<> Agent::open_datapath() {
     report(stats);
     publish_state();
     const auto& opened = datapath_->stats();
-    spdlog::info("event=datapath-ready attached={} replaced={} moved={} maps={} services={} endpoints={}", opened.attached,
-                 opened.replaced, opened.reattached, opened.maps_adopted ? "adopted" : "new", desired_.services.size(),
-                 desired_.policy->endpoints.size());
+    spdlog::info("event=datapath-ready attached={} replaced={} moved={} maps={} services={} endpoints={}",
+                 opened.attached, opened.replaced, opened.reattached, opened.maps_adopted ? "adopted" : "new",
+                 desired_.services.size(), desired_.policy->endpoints.size());
     return {};
 }
 
@@ -187,8 +187,8 @@ void Agent::log_refusals() {
     for (const auto& refusal : all) {
         if (std::ranges::find(logged_refusals_, refusal) == logged_refusals_.end()) {
             spdlog::error("event=refused object=\"{}\" at={}:{} field={} error=\"{}\" last_good_in_force={}",
-                          refusal.key.to_string(), refusal.origin.file, refusal.origin.line, refusal.field, refusal.message,
-                          refusal.last_good_in_force);
+                          refusal.key.to_string(), refusal.origin.file, refusal.origin.line, refusal.field,
+                          refusal.message, refusal.last_good_in_force);
         }
     }
     logged_refusals_ = std::move(all);
@@ -342,7 +342,8 @@ void Agent::reap_now(const std::vector<bpf::StaleBackend>& stale) {
         paths.emplace(endpoint.netns_cookie, endpoint.netns_path);
     }
     const auto stats = bpf::reap_udp_sockets(sockets, paths);
-    spdlog::info("event=udp-reaped sockets={} destroyed={} gone={}", sockets.size(), stats.destroyed, stats.already_gone);
+    spdlog::info("event=udp-reaped sockets={} destroyed={} gone={}", sockets.size(), stats.destroyed,
+                 stats.already_gone);
     for (const auto& error : stats.errors) {
         spdlog::warn("event=reap-failed error=\"{}\"", error.message());
     }

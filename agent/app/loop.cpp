@@ -73,8 +73,8 @@ int Loop::run_timers() {
     auto next = now + std::chrono::seconds(60);
     for (std::size_t i = 0; i < timers_.size(); ++i) {
         if (timers_[i].due <= now) {
-            timers_[i].due = timers_[i].interval == Clock::duration::zero() ? Clock::time_point::max()
-                                                                          : now + timers_[i].interval;
+            timers_[i].due =
+                timers_[i].interval == Clock::duration::zero() ? Clock::time_point::max() : now + timers_[i].interval;
             const auto work = timers_[i].work; // a copy: the work may add timers
             work();
         }

@@ -71,7 +71,8 @@ const std::vector<Key>& keys() {
     static const std::vector<Key> table = {
         {"node_name", "NAME", "name of this node's Node object [host name]",
          [](O& o, S v) { return set_text(o.node_name, v); }, [](const O& o) { return o.node_name; }},
-        {"cgroup_path", "DIR", "cgroup v2 directory that holds the workloads, for example .../kubepods [the cgroup v2 root]",
+        {"cgroup_path", "DIR",
+         "cgroup v2 directory that holds the workloads, for example .../kubepods [the cgroup v2 root]",
          [](O& o, S v) { return set_directory(o.cgroup_path, v); }, [](const O& o) { return o.cgroup_path; }},
         {"pin_dir", "DIR", "where maps and links are pinned, on a bpf file system [/sys/fs/bpf/weft]",
          [](O& o, S v) { return set_directory(o.pin_dir, v); }, [](const O& o) { return o.pin_dir; }},
@@ -104,7 +105,8 @@ const std::vector<Key>& keys() {
          },
          [](const O& o) { return std::to_string(o.flow_buffer); }},
         {"flow_events", "BOOL", "report connections as flows; counters do not depend on it [true]",
-         [](O& o, S v) { return set_bool(o.flow_events, v); }, [](const O& o) { return o.flow_events ? "true" : "false"; }},
+         [](O& o, S v) { return set_bool(o.flow_events, v); },
+         [](const O& o) { return o.flow_events ? "true" : "false"; }},
     };
     return table;
 }
@@ -117,17 +119,19 @@ std::string flag_of(const Key& key) {
 
 std::string variable_of(const Key& key) {
     std::string variable = "WEFT_" + std::string(key.name);
-    std::ranges::transform(variable, variable.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    std::ranges::transform(variable, variable.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
     return variable;
 }
 
 std::string help_text() {
-    std::string text = "weftd - the node agent of Weft\n\nUsage: weftd [--config FILE] [--KEY VALUE ...]\n\n"
-                       "Each key can stand in the YAML file, in the environment (WEFT_KEY), or as a flag; the last one wins.\n\n"
-                       "  --config FILE            YAML file with the keys below (underscores instead of dashes)\n"
-                       "  --check-config           check everything, print the result, and stop\n"
-                       "  --version                print the version and stop\n"
-                       "  --help                   this text\n\n";
+    std::string text =
+        "weftd - the node agent of Weft\n\nUsage: weftd [--config FILE] [--KEY VALUE ...]\n\n"
+        "Each key can stand in the YAML file, in the environment (WEFT_KEY), or as a flag; the last one wins.\n\n"
+        "  --config FILE            YAML file with the keys below (underscores instead of dashes)\n"
+        "  --check-config           check everything, print the result, and stop\n"
+        "  --version                print the version and stop\n"
+        "  --help                   this text\n\n";
     for (const auto& key : keys()) {
         text += fmt::format("  {:<24} {}\n", flag_of(key) + " " + std::string(key.value), key.help);
     }
@@ -155,7 +159,8 @@ Result<> read_file(Options& options, const std::string& path) {
         const auto name = entry.first.as<std::string>("");
         const auto key = std::ranges::find(keys(), std::string_view(name), &Key::name);
         if (key == keys().end()) {
-            return invalid("{}:{}: unknown key '{}'; see weftd --help for the keys", path, entry.first.Mark().line + 1, name);
+            return invalid("{}:{}: unknown key '{}'; see weftd --help for the keys", path, entry.first.Mark().line + 1,
+                           name);
         }
         if (!entry.second.IsScalar() && !entry.second.IsNull()) {
             return invalid("{}:{}: {}: must be a single value", path, entry.second.Mark().line + 1, name);

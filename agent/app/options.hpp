@@ -16,11 +16,11 @@ struct Options {
     std::string cgroup_path;                   ///< cgroup v2 directory that holds the workloads
     std::string pin_dir = "/sys/fs/bpf/weft";
     std::string run_dir = "/run/weft";
-    std::string manifests;                     ///< folder of Kubernetes YAML; required as long as it is the only source
+    std::string manifests; ///< folder of Kubernetes YAML; required as long as it is the only source
     std::string metrics_address = "127.0.0.1:9964"; ///< empty: no metrics endpoint
-    std::string socket_group;                  ///< group that may use the command line, besides root
+    std::string socket_group; ///< group that may use the command line, besides root
     std::string log_level = "info";
-    std::string unknown_workloads = "refuse";  ///< "refuse" or "allow"
+    std::string unknown_workloads = "refuse"; ///< "refuse" or "allow"
     std::chrono::seconds repair_interval{10};
     std::size_t flow_buffer = 4096;
     bool flow_events = true;

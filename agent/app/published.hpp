@@ -24,8 +24,8 @@ struct Picture {
     std::uint64_t revision = 0;
     std::map<std::string, reconcile::MapDrift> drift; ///< found and repaired since the agent started, by map
     std::vector<reconcile::Failure> failures;         ///< of the last write
-    std::string source_trouble;                       ///< why the manifests cannot be read now; empty when all is well
-    std::chrono::steady_clock::time_point synced_at;  ///< last time the maps were what the sources say
+    std::string source_trouble; ///< why the manifests cannot be read now; empty when all is well
+    std::chrono::steady_clock::time_point synced_at; ///< last time the maps were what the sources say
 };
 
 class Published {

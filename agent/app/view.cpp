@@ -65,7 +65,8 @@ Result<std::vector<admin::RawEntry>> dump_per_cpu(int fd, const bpf::MapFacts& f
 View::View(const Options& options, const Published& published)
     : options_(options), published_(published), pins_(options.pin_dir) {}
 
-Result<std::unique_ptr<View>> View::create(const Options& options, const Published& published, const bpf::Datapath& datapath) {
+Result<std::unique_ptr<View>> View::create(const Options& options, const Published& published,
+                                           const bpf::Datapath& datapath) {
     std::unique_ptr<View> view(new View(options, published));
     view->hooks_ = datapath.hooks();
     WEFT_ASSIGN(view->iterator_, own(datapath.program_fd("weft_conn_iter")));
@@ -147,7 +148,8 @@ Result<std::vector<admin::RawEntry>> View::dump_map(const std::string& name) con
     WEFT_ASSIGN(const auto fd, open_pin(pins_.map(name)));
     WEFT_ASSIGN(const auto facts, bpf::map_facts(fd.get()));
     if (unlisted(facts.type)) {
-        return failure(EOPNOTSUPP, "map {} has no list of entries; sockets are in `weft conn list`, events in `weft flows`", name);
+        return failure(EOPNOTSUPP,
+                       "map {} has no list of entries; sockets are in `weft conn list`, events in `weft flows`", name);
     }
     if (per_cpu(facts.type)) {
         return dump_per_cpu(fd.get(), facts);

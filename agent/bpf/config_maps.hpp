@@ -47,8 +47,8 @@ struct MapSizes {
 /// One config map: its name in the BPF object, where it stands in both structs above, and its least capacity.
 struct ConfigMapField {
     std::string_view name;
-    std::shared_ptr<MapIo> ConfigMaps::*map;
-    std::uint32_t MapSizes::*size; ///< null: fixed size
+    std::shared_ptr<MapIo> ConfigMaps::* map;
+    std::uint32_t MapSizes::* size; ///< null: fixed size
     std::uint32_t minimum;
 };
 

@@ -54,7 +54,8 @@ std::vector<HookProgram> hook_programs(const bpf_object* object) {
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, object) {
         if (is_cgroup_program(program) && bpf_program__autoload(program)) {
-            hooks.push_back({bpf_program__name(program), bpf_program__fd(program), bpf_program__expected_attach_type(program)});
+            hooks.push_back(
+                {bpf_program__name(program), bpf_program__fd(program), bpf_program__expected_attach_type(program)});
         }
     }
     return hooks;
@@ -125,7 +126,8 @@ Result<> Datapath::Loaded::choose_maps(const PinLayout& layout, const MapSizes& 
         WEFT_TRY(check_layout(map, facts, path));
         if (const ConfigMapField* field = config_field(name)) {
             ++config_maps_pinned;
-            too_small |= field->size != nullptr && std::uint64_t{sizes.*field->size} * 4 > std::uint64_t{facts.max_entries} * 3;
+            too_small |=
+                field->size != nullptr && std::uint64_t{sizes.*field->size} * 4 > std::uint64_t{facts.max_entries} * 3;
         }
         pinned.emplace(name, std::pair(std::move(fd), std::move(facts)));
     }
@@ -140,9 +142,10 @@ Result<> Datapath::Loaded::choose_maps(const PinLayout& layout, const MapSizes& 
         }
         const auto found = pinned.find(name);
         const ConfigMapField* field = config_field(name);
-        const bool reuse = found != pinned.end() && (field != nullptr ? adopted
-                                                                      : !must_have_exact_size(bpf_map__type(map)) ||
-                                                                            found->second.second.max_entries == bpf_map__max_entries(map));
+        const bool reuse = found != pinned.end() &&
+                           (field != nullptr ? adopted
+                                             : !must_have_exact_size(bpf_map__type(map)) ||
+                                                   found->second.second.max_entries == bpf_map__max_entries(map));
         if (reuse) {
             if (bpf_map__reuse_fd(map, found->second.first.get()) != 0) {
                 return system_failure("taking over pinned map {}", layout.map(name));
@@ -195,8 +198,12 @@ Datapath::Datapath(Datapath&&) noexcept = default;
 Datapath& Datapath::operator=(Datapath&&) noexcept = default;
 Datapath::~Datapath() = default;
 
-const ConfigMaps& Datapath::maps() const { return loaded_->maps; }
-const DatapathStats& Datapath::stats() const { return stats_; }
+const ConfigMaps& Datapath::maps() const {
+    return loaded_->maps;
+}
+const DatapathStats& Datapath::stats() const {
+    return stats_;
+}
 
 Result<> Datapath::load(const MapSizes& sizes, bool fresh_config, const FillMaps& fill) {
     const PinLayout layout(options_.pin_dir);
@@ -242,7 +249,9 @@ Result<Datapath> Datapath::open(DatapathOptions options, const FillMaps& fill) {
     return datapath;
 }
 
-Result<> Datapath::grow(const MapSizes& sizes, const FillMaps& fill) { return load(sizes, true, fill); }
+Result<> Datapath::grow(const MapSizes& sizes, const FillMaps& fill) {
+    return load(sizes, true, fill);
+}
 
 Result<int> Datapath::map_fd(const std::string& name) const {
     const bpf_map* map = bpf_object__find_map_by_name(loaded_->skeleton->obj, name.c_str());

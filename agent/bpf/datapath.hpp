@@ -54,8 +54,8 @@ public:
     [[nodiscard]] const DatapathStats& stats() const;
 
     /// Moves to config maps for `sizes` entries: creates and fills them, switches hook by hook, then replaces the pins.
-    /// State maps (sockets, UDP translations, affinity, counts, counters, events) are kept. On error the old maps go on,
-    /// and whoever reconciles must go back to maps().
+    /// State maps (sockets, UDP translations, affinity, counts, counters, events) are kept. On error the old maps go
+    /// on, and whoever reconciles must go back to maps().
     Result<> grow(const MapSizes& sizes, const FillMaps& fill);
 
     /// Descriptor of a map by name ("weft_events"), borrowed until the next grow(); error ENOENT.

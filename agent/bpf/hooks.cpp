@@ -76,7 +76,8 @@ public:
     void undo() {
         for (Change& change : changes_) {
             if (change.old_program.valid()) {
-                (void)bpf_link_update(change.link.get(), change.old_program.get(), nullptr); // best effort: the first error is reported
+                (void)bpf_link_update(change.link.get(), change.old_program.get(),
+                                      nullptr); // best effort: the first error is reported
             } else if (change.old_link.valid()) {
                 (void)pin_over(change.old_link.get(), change.path); // as above; dropping our link detaches it
             } else {
@@ -103,7 +104,8 @@ private:
     }
 
     Result<> attach(const HookProgram& hook, const std::string& path, UniqueFd old_link) {
-        UniqueFd link(bpf_link_create(hook.program_fd, cgroup_.fd.get(), static_cast<bpf_attach_type>(hook.attach_type), nullptr));
+        UniqueFd link(bpf_link_create(hook.program_fd, cgroup_.fd.get(), static_cast<bpf_attach_type>(hook.attach_type),
+                                      nullptr));
         if (!link.valid()) {
             return system_failure("attaching {} to the cgroup", hook.name);
         }
@@ -126,7 +128,9 @@ Result<Cgroup> open_cgroup(const std::string& path) {
     cgroup.fd.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!cgroup.fd.valid()) {
         if (errno == ENOENT) {
-            return failure(ENOENT, "cgroup {} does not exist; create it, or name the cgroup v2 directory that holds the workloads", path);
+            return failure(
+                ENOENT, "cgroup {} does not exist; create it, or name the cgroup v2 directory that holds the workloads",
+                path);
         }
         return system_failure("opening cgroup {}", path);
     }
@@ -136,7 +140,8 @@ Result<Cgroup> open_cgroup(const std::string& path) {
         return system_failure("looking at cgroup {}", path);
     }
     if (static_cast<unsigned long>(facts.f_type) != CGROUP2_SUPER_MAGIC) {
-        return invalid("{} is not on a cgroup v2 file system; name a directory below the cgroup2 mount of /proc/mounts", path);
+        return invalid("{} is not on a cgroup v2 file system; name a directory below the cgroup2 mount of /proc/mounts",
+                       path);
     }
     cgroup.id = node.st_ino; // on 64-bit kernels a cgroup's id is its inode number
     return cgroup;

@@ -11,7 +11,9 @@ namespace {
 // The kernel's ENOTSUPP: what a map type without batch operations answers; user space has no name for it.
 constexpr int kNotSupported = 524;
 
-bool no_batch(int code) { return code == kNotSupported || code == EOPNOTSUPP || code == EINVAL; }
+bool no_batch(int code) {
+    return code == kNotSupported || code == EOPNOTSUPP || code == EINVAL;
+}
 
 // Largest number of entries given to one system call; bounds both memory and the time spent in the kernel.
 constexpr std::size_t kBatch = 4096;
@@ -169,8 +171,8 @@ Result<bool> KernelMap::for_each_batched(const std::function<void(Bytes key, Byt
     for (;;) {
         auto count = static_cast<__u32>(capacity);
         DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, opts);
-        const int result =
-            bpf_map_lookup_batch(fd_.get(), first ? nullptr : &position, &next, keys.data(), values.data(), &count, &opts);
+        const int result = bpf_map_lookup_batch(fd_.get(), first ? nullptr : &position, &next, keys.data(),
+                                                values.data(), &count, &opts);
         const int code = result == 0 ? 0 : errno;
         if (code == ENOSPC) { // a bucket with more entries than fit: read it again with more room
             capacity *= 2;
@@ -185,7 +187,8 @@ Result<bool> KernelMap::for_each_batched(const std::function<void(Bytes key, Byt
             return std::unexpected(refused(code, "reading"));
         }
         for (std::size_t i = 0; i < count; ++i) {
-            visit(Bytes(keys).subspan(i * key_size(), key_size()), Bytes(values).subspan(i * value_size(), value_size()));
+            visit(Bytes(keys).subspan(i * key_size(), key_size()),
+                  Bytes(values).subspan(i * value_size(), value_size()));
         }
         if (code == ENOENT) {
             return true;

@@ -44,7 +44,9 @@ LibbpfLog::LibbpfLog() : outer_(collector) {
     collector = &text_;
 }
 
-LibbpfLog::~LibbpfLog() { collector = outer_; }
+LibbpfLog::~LibbpfLog() {
+    collector = outer_;
+}
 
 std::string LibbpfLog::tail() const {
     std::deque<std::string_view> lines;

@@ -48,7 +48,8 @@ public:
     virtual Batch remove_batch(Bytes keys, std::size_t count) = 0;
     /// The value, or nullopt when there is no such entry.
     virtual Result<std::optional<std::vector<std::byte>>> lookup(Bytes key) = 0;
-    /// Calls `visit` for every entry. Entries that change meanwhile may be seen or not. `visit` must not write to the map.
+    /// Calls `visit` for every entry. Entries that change meanwhile may be seen or not. `visit` must not write to the
+    /// map.
     virtual Result<> for_each(const std::function<void(Bytes key, Bytes value)>& visit) = 0;
 };
 

@@ -15,7 +15,9 @@ namespace weft::bpf {
 namespace fs = std::filesystem;
 namespace {
 
-std::string version_name() { return fmt::format("v{}", WEFT_ABI_VERSION); }
+std::string version_name() {
+    return fmt::format("v{}", WEFT_ABI_VERSION);
+}
 
 bool is_version_name(const std::string& name) {
     return name.size() > 1 && name[0] == 'v' && name.find_first_not_of("0123456789", 1) == std::string::npos;
@@ -26,7 +28,9 @@ constexpr const char* kSuffixOfNew = "_new";
 
 } // namespace
 
-std::string PinLayout::version_dir() const { return root_ + "/" + version_name(); }
+std::string PinLayout::version_dir() const {
+    return root_ + "/" + version_name();
+}
 
 std::vector<std::string> PinLayout::other_versions() const {
     std::vector<std::string> found;

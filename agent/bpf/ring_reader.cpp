@@ -42,7 +42,9 @@ Result<RingReader> RingReader::open(int map_fd) {
     return RingReader(std::move(state));
 }
 
-int RingReader::fd() const { return ring_buffer__epoll_fd(state_->ring.get()); }
+int RingReader::fd() const {
+    return ring_buffer__epoll_fd(state_->ring.get());
+}
 
 Result<std::size_t> RingReader::consume(const std::function<void(const weft_event&)>& handle) {
     state_->handle = &handle;

@@ -32,7 +32,8 @@ Result<SockDestroyer> SockDestroyer::open() {
     return SockDestroyer(std::move(socket));
 }
 
-Result<bool> SockDestroyer::destroy_udp(const weft_addr_port& local, const weft_addr_port& remote, std::uint64_t cookie) {
+Result<bool> SockDestroyer::destroy_udp(const weft_addr_port& local, const weft_addr_port& remote,
+                                        std::uint64_t cookie) {
     std::array<char, 1024> buffer{};
     nlmsghdr* header = mnl_nlmsg_put_header(buffer.data());
     header->nlmsg_type = kSockDestroy;
@@ -63,8 +64,8 @@ Result<bool> SockDestroyer::destroy_udp(const weft_addr_port& local, const weft_
     if (length < 0) {
         return system_failure("waiting for a UDP socket to be destroyed");
     }
-    if (mnl_cb_run(answer.data(), static_cast<std::size_t>(length), header->nlmsg_seq, mnl_socket_get_portid(socket_.get()), nullptr,
-                   nullptr) >= 0) {
+    if (mnl_cb_run(answer.data(), static_cast<std::size_t>(length), header->nlmsg_seq,
+                   mnl_socket_get_portid(socket_.get()), nullptr, nullptr) >= 0) {
         return true;
     }
     if (errno == ENOENT || errno == ESTALE) {

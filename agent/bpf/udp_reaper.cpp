@@ -14,7 +14,9 @@ namespace {
 
 constexpr std::uint32_t kConnected = 1; // TCP_ESTABLISHED, which the kernel also uses for connected UDP
 
-bool same(const weft_addr_port& a, const weft_addr_port& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+bool same(const weft_addr_port& a, const weft_addr_port& b) {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
 
 } // namespace
 
@@ -26,7 +28,8 @@ std::vector<weft_conn> stale_udp_sockets(std::span<const weft_conn> connections,
             continue;
         }
         const bool matches = std::ranges::any_of(stale, [&](const StaleBackend& gone) {
-            return same(gone.backend, connection.socket.backend) && (gone.service == 0 || gone.service == connection.socket.service);
+            return same(gone.backend, connection.socket.backend) &&
+                   (gone.service == 0 || gone.service == connection.socket.service);
         });
         if (matches) {
             found.push_back(connection);
@@ -35,7 +38,8 @@ std::vector<weft_conn> stale_udp_sockets(std::span<const weft_conn> connections,
     return found;
 }
 
-ReapStats reap_udp_sockets(std::span<const weft_conn> sockets, const std::map<std::uint64_t, std::string>& netns_paths) {
+ReapStats reap_udp_sockets(std::span<const weft_conn> sockets,
+                           const std::map<std::uint64_t, std::string>& netns_paths) {
     ReapStats stats;
     std::map<std::uint64_t, std::vector<const weft_conn*>> by_netns;
     for (const weft_conn& socket : sockets) {
@@ -44,9 +48,10 @@ ReapStats reap_udp_sockets(std::span<const weft_conn> sockets, const std::map<st
     for (const auto& [cookie, members] : by_netns) {
         const auto path = netns_paths.find(cookie);
         if (path == netns_paths.end()) {
-            stats.errors.emplace_back(ENOENT, fmt::format("network namespace with cookie {} has no known path; {} UDP sockets in it keep a "
-                                                          "backend that is gone",
-                                                          cookie, members.size()));
+            stats.errors.emplace_back(
+                ENOENT, fmt::format("network namespace with cookie {} has no known path; {} UDP sockets in it keep a "
+                                    "backend that is gone",
+                                    cookie, members.size()));
             continue;
         }
         const auto entered = in_netns(path->second, [&]() -> Result<> {

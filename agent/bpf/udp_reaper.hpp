@@ -25,7 +25,8 @@ struct ReapStats {
 std::vector<weft_conn> stale_udp_sockets(std::span<const weft_conn> connections, std::span<const StaleBackend> stale);
 
 /// Destroys these sockets, each in its own network namespace. `netns_paths`: netns cookie -> path. A call that was
-/// choosing its backend while the map changed may connect just after `sockets` was read: reap a second time a little later.
+/// choosing its backend while the map changed may connect just after `sockets` was read: reap a second time a little
+/// later.
 ReapStats reap_udp_sockets(std::span<const weft_conn> sockets, const std::map<std::uint64_t, std::string>& netns_paths);
 
 } // namespace weft::bpf

@@ -81,7 +81,8 @@ private:
             all |= update_weights(snapshot);
         }
         zone_ = zone;
-        for_each_change(*last_.services, *snapshot.services, [&](const auto& name, const auto&, const auto&) { dirty.insert(name); });
+        for_each_change(*last_.services, *snapshot.services,
+                        [&](const auto& name, const auto&, const auto&) { dirty.insert(name); });
         for_each_change(*last_.slices, *snapshot.slices, [&](const auto& name, const auto& before, const auto& after) {
             for (const auto& slice : {before, after}) {
                 if (slice != nullptr && !slice->service.empty()) {
@@ -97,7 +98,9 @@ private:
             }
             if (after != nullptr && !after->service.empty()) {
                 auto& list = slices_[{name.first, after->service}];
-                list.insert(std::ranges::upper_bound(list, after->meta.name, {}, [](const auto& s) { return s->meta.name; }), after);
+                list.insert(
+                    std::ranges::upper_bound(list, after->meta.name, {}, [](const auto& s) { return s->meta.name; }),
+                    after);
             }
         });
         if (all) {
@@ -182,7 +185,8 @@ private:
         for (const auto& [name, pod] : *snapshot.pods) {
             const auto weight = weight_annotation(pod->meta.annotations);
             if (!weight) {
-                weight_refusals_.push_back({k8s::key_of(*pod), pod->meta.origin, "metadata.annotations[weft.dev/weight]",
+                weight_refusals_.push_back({k8s::key_of(*pod), pod->meta.origin,
+                                            "metadata.annotations[weft.dev/weight]",
                                             weight.error().message() + "; weight 1 is used", false});
             } else if (*weight) {
                 weights[name] = **weight;
@@ -195,7 +199,8 @@ private:
 
     void update_policy(const store::Snapshot& snapshot, const NodeContext& node) {
         if (primed_ && node == node_ && snapshot.namespaces == last_.namespaces && snapshot.pods == last_.pods &&
-            snapshot.nodes == last_.nodes && snapshot.policies == last_.policies && snapshot.endpoints == last_.endpoints) {
+            snapshot.nodes == last_.nodes && snapshot.policies == last_.policies &&
+            snapshot.endpoints == last_.endpoints) {
             return;
         }
         policy_ = compile_policy(snapshot, node);

@@ -41,11 +41,11 @@ struct ServiceFragment {
     std::string name;
     std::string port_name;            ///< as in the Service; empty when unnamed
     std::uint8_t protocol = 0;
-    std::string scope;                ///< "cluster" (clusterIPs) or "external" (node ports, externalIPs, load-balancer IPs)
+    std::string scope; ///< "cluster" (clusterIPs) or "external" (node ports, externalIPs, load-balancer IPs)
     std::uint64_t service_id = 0;
-    std::string algorithm;            ///< "random", "round-robin", "maglev", "least-connections"
+    std::string algorithm; ///< "random", "round-robin", "maglev", "least-connections"
     std::vector<std::pair<weft_addr_port, weft_service>> frontends;
-    std::vector<weft_slot> slots;     ///< index = slot number; set id = frontends' weft_service.set
+    std::vector<weft_slot> slots; ///< index = slot number; set id = frontends' weft_service.set
     std::vector<std::uint16_t> maglev; ///< WEFT_MAGLEV_SIZE slot indices, or empty
     std::vector<weft_addr_port> members; ///< backends for weft_member; empty unless choices are remembered
     std::uint64_t set_id = 0;
@@ -61,26 +61,28 @@ struct ServiceFragment {
 
 /// Identities, policies and endpoints; small enough to compare whole.
 struct PolicyImage {
-    Image<std::uint64_t, weft_endpoint> endpoints;  ///< by netns cookie
-    Image<weft_addr, std::uint64_t> local_addresses; ///< weft_local: address -> netns cookie, for sockets without storage
+    Image<std::uint64_t, weft_endpoint> endpoints; ///< by netns cookie
+    Image<weft_addr, std::uint64_t>
+        local_addresses; ///< weft_local: address -> netns cookie, for sockets without storage
     Image<weft_addr, weft_peer> ipcache;
     Image<weft_cidr_key, weft_peer> cidrs;
     Image<weft_policy_key, weft_policy_entry> policies;
     Image<weft_ports_key, std::uint64_t> ports;
-    Image<weft_addr, std::uint32_t> node_addresses; ///< weft_node_addr: addresses that accept node ports; value 1 = this node
+    Image<weft_addr, std::uint32_t>
+        node_addresses; ///< weft_node_addr: addresses that accept node ports; value 1 = this node
 };
 
 /// Names for numbers, so that every tool prints both.
 struct Names {
     struct Identity {
-        std::string namespace_name;     ///< empty for CIDR identities
+        std::string namespace_name; ///< empty for CIDR identities
         k8s::Labels labels;
         std::vector<std::string> cidrs; ///< ipBlock prefixes that contain it, shortest first
-        std::size_t addresses = 0;      ///< addresses that have it now
+        std::size_t addresses = 0; ///< addresses that have it now
     };
     struct Rule {
-        std::string policy;             ///< "ns/name"
-        std::string text;               ///< "ns/name ingress[0]"
+        std::string policy; ///< "ns/name"
+        std::string text; ///< "ns/name ingress[0]"
     };
     struct Policy {
         std::vector<std::string> selected_by; ///< "ns/name" of each NetworkPolicy in this class
@@ -96,7 +98,7 @@ struct Names {
     std::unordered_map<std::uint64_t, Identity> identities;
     std::unordered_map<std::uint64_t, Rule> rules;
     std::unordered_map<std::uint64_t, Policy> policies;
-    std::unordered_map<std::uint64_t, std::shared_ptr<const Workload>> workloads;      ///< all pods of the cluster
+    std::unordered_map<std::uint64_t, std::shared_ptr<const Workload>> workloads; ///< all pods of the cluster
     std::unordered_map<Ip, std::shared_ptr<const Workload>> workload_by_ip;
 };
 
@@ -106,7 +108,8 @@ struct DesiredState {
     std::map<std::uint64_t, std::shared_ptr<const ServiceFragment>> services;
     std::shared_ptr<const PolicyImage> policy;
     std::shared_ptr<const Names> names;
-    /// Objects that parsed but cannot be enforced or conflict (two Services with one externalIP:port, weight out of range ...).
+    /// Objects that parsed but cannot be enforced or conflict (two Services with one externalIP:port, weight out of
+    /// range ...).
     std::vector<store::Refusal> refusals;
 };
 

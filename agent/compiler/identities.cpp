@@ -55,8 +55,11 @@ public:
         facts.id = hash.id();
         auto [known, fresh] = out_.by_id.try_emplace(facts.id, facts);
         if (!fresh && !same(known->second, facts)) {
-            refusals_.push_back({owner, {}, "metadata.labels",
-                                 "its identity number collides with another one's; change any label of it", false});
+            refusals_.push_back({owner,
+                                 {},
+                                 "metadata.labels",
+                                 "its identity number collides with another one's; change any label of it",
+                                 false});
             return 0;
         }
         ++known->second.addresses;
@@ -79,7 +82,8 @@ private:
 template <typename Address>
 std::vector<Cidr> around(const std::vector<Cidr>& blocks, const Address& address) {
     std::vector<Cidr> containing;
-    std::ranges::copy_if(blocks, std::back_inserter(containing), [&](const Cidr& block) { return block.contains(address); });
+    std::ranges::copy_if(blocks, std::back_inserter(containing),
+                         [&](const Cidr& block) { return block.contains(address); });
     return containing;
 }
 

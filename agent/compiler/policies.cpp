@@ -26,7 +26,9 @@ void add_selector(ContentHash& hash, const std::optional<k8s::LabelSelector>& se
     }
     hash.add(std::uint64_t{selector->match_expressions.size()});
     for (const auto& requirement : selector->match_expressions) {
-        hash.add(requirement.key).add(static_cast<std::uint64_t>(requirement.op)).add(std::uint64_t{requirement.values.size()});
+        hash.add(requirement.key)
+            .add(static_cast<std::uint64_t>(requirement.op))
+            .add(std::uint64_t{requirement.values.size()});
         for (const auto& value : requirement.values) {
             hash.add(value);
         }
@@ -54,7 +56,8 @@ void add_rules(ContentHash& hash, const std::vector<k8s::PolicyRule>& rules) {
             if (port.port && std::holds_alternative<std::string>(*port.port)) {
                 hash.add(std::get<std::string>(*port.port));
             } else if (port.port) {
-                hash.add(std::uint64_t{std::get<std::uint16_t>(*port.port)}).add(std::uint64_t{port.end_port.value_or(0)});
+                hash.add(std::uint64_t{std::get<std::uint16_t>(*port.port)})
+                    .add(std::uint64_t{port.end_port.value_or(0)});
             }
         }
     }
@@ -120,7 +123,8 @@ std::uint64_t rule_id(const NetworkPolicy& policy, std::uint32_t direction, std:
         .id();
 }
 
-PolicyCompiler::PolicyCompiler(const store::Snapshot& snapshot, const Identities& identities, PolicyImage& image, Names& names)
+PolicyCompiler::PolicyCompiler(const store::Snapshot& snapshot, const Identities& identities, PolicyImage& image,
+                               Names& names)
     : snapshot_(snapshot), identities_(identities), image_(image), names_(names) {}
 
 PolicyClass PolicyCompiler::classify(const k8s::Pod& pod) {
@@ -162,7 +166,8 @@ PolicyClass PolicyCompiler::classify(const k8s::Pod& pod) {
     return result;
 }
 
-void PolicyCompiler::write_class(std::uint64_t id, const std::vector<const NetworkPolicy*>& policies, const k8s::Pod& pod) {
+void PolicyCompiler::write_class(std::uint64_t id, const std::vector<const NetworkPolicy*>& policies,
+                                 const k8s::Pod& pod) {
     auto& name = names_.policies[id];
     for (const auto* policy : policies) {
         name.selected_by.push_back(policy->meta.namespace_name + "/" + policy->meta.name);
@@ -218,9 +223,10 @@ void PolicyCompiler::write_direction(std::uint64_t id, std::uint32_t direction,
                 }
             }
             for (const auto& [identity, facts] : identities_.by_id) {
-                const bool named = rule.peers.empty() || std::ranges::any_of(rule.peers, [&](const k8s::PolicyPeer& peer) {
-                    return matches(peer, policy->meta.namespace_name, facts);
-                });
+                const bool named =
+                    rule.peers.empty() || std::ranges::any_of(rule.peers, [&](const k8s::PolicyPeer& peer) {
+                        return matches(peer, policy->meta.namespace_name, facts);
+                    });
                 if (named) {
                     open_for(by_identity[identity], &facts);
                 }
@@ -233,7 +239,8 @@ void PolicyCompiler::write_direction(std::uint64_t id, std::uint32_t direction,
     }
 }
 
-void PolicyCompiler::write_entry(std::uint64_t id, std::uint64_t identity, std::uint32_t direction, const Opened& opened) {
+void PolicyCompiler::write_entry(std::uint64_t id, std::uint64_t identity, std::uint32_t direction,
+                                 const Opened& opened) {
     if (opened.empty()) {
         return;
     }
@@ -244,7 +251,10 @@ void PolicyCompiler::write_entry(std::uint64_t id, std::uint64_t identity, std::
     }
     ContentHash hash("ports");
     for (const auto& [prefix, rule] : opened.prefixes) {
-        hash.add(std::uint64_t{prefix.protocol}).add(std::uint64_t{prefix.port}).add(static_cast<std::uint64_t>(prefix.bits)).add(rule);
+        hash.add(std::uint64_t{prefix.protocol})
+            .add(std::uint64_t{prefix.port})
+            .add(static_cast<std::uint64_t>(prefix.bits))
+            .add(rule);
     }
     const auto ports = hash.id();
     for (const auto& [prefix, rule] : opened.prefixes) {

@@ -26,8 +26,8 @@ public:
 private:
     struct Opened;
     void write_class(std::uint64_t id, const std::vector<const k8s::NetworkPolicy*>& policies, const k8s::Pod& pod);
-    void write_direction(std::uint64_t id, std::uint32_t direction, const std::vector<const k8s::NetworkPolicy*>& policies,
-                         const k8s::Pod& pod);
+    void write_direction(std::uint64_t id, std::uint32_t direction,
+                         const std::vector<const k8s::NetworkPolicy*>& policies, const k8s::Pod& pod);
     void write_entry(std::uint64_t id, std::uint64_t identity, std::uint32_t direction, const Opened& opened);
 
     const store::Snapshot& snapshot_;

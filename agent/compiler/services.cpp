@@ -48,7 +48,8 @@ bool use(std::vector<Candidate>& candidates, Keep keep) {
     return any;
 }
 
-/// kube-proxy's choice: ready ones, near ones first where the Service asks for it, and draining ones as the last resort.
+/// kube-proxy's choice: ready ones, near ones first where the Service asks for it, and draining ones as the last
+/// resort.
 void choose(std::vector<Candidate>& all, const ServiceInput& input, bool local_only) {
     const auto near = [&](const Candidate& c) { return c.endpoint->node_name == input.node_name; };
     const auto draining = [](const Candidate& c) { return c.endpoint->serving && c.endpoint->terminating; };
@@ -60,7 +61,8 @@ void choose(std::vector<Candidate>& all, const ServiceInput& input, bool local_o
     }
     const auto same_zone = [&](const Candidate& c) { return !input.zone.empty() && c.endpoint->zone == input.zone; };
     const auto hinted = [&](const Candidate& c) { return std::ranges::count(c.endpoint->hint_zones, input.zone) > 0; };
-    const bool all_hinted = std::ranges::all_of(all, [](const Candidate& c) { return !c.ready || !c.endpoint->hint_zones.empty(); });
+    const bool all_hinted =
+        std::ranges::all_of(all, [](const Candidate& c) { return !c.ready || !c.endpoint->hint_zones.empty(); });
     using enum Service::Distribution;
     const auto distribution = input.service.distribution;
     if (distribution == kPreferSameNode && use(all, [&](const Candidate& c) { return c.ready && near(c); })) {
@@ -69,7 +71,8 @@ void choose(std::vector<Candidate>& all, const ServiceInput& input, bool local_o
     if (distribution != kAny && use(all, [&](const Candidate& c) { return c.ready && same_zone(c); })) {
         return;
     }
-    if (wants_hints(input.service) && all_hinted && use(all, [&](const Candidate& c) { return c.ready && hinted(c); })) {
+    if (wants_hints(input.service) && all_hinted &&
+        use(all, [&](const Candidate& c) { return c.ready && hinted(c); })) {
         return;
     }
     if (!use(all, [](const Candidate& c) { return c.ready; })) {
@@ -86,7 +89,8 @@ std::vector<Candidate> candidates_of(const ServiceInput& input, const ServicePor
         }
         std::uint32_t slice_weight = 1;
         if (const auto weight = weight_annotation(slice->meta.annotations); !weight) {
-            refusals.push_back({k8s::key_of(*slice), slice->meta.origin, std::string("metadata.annotations[") + kWeight + "]",
+            refusals.push_back({k8s::key_of(*slice), slice->meta.origin,
+                                std::string("metadata.annotations[") + kWeight + "]",
                                 weight.error().message() + "; weight 1 is used", false});
         } else {
             slice_weight = weight->value_or(1);
@@ -155,7 +159,8 @@ std::uint16_t algorithm_of(const Service& service, std::vector<store::Refusal>& 
     if (const auto number = algorithm_number(annotation->second)) {
         return *number;
     }
-    refusals.push_back({k8s::key_of(service), service.meta.origin, std::string("metadata.annotations[") + kAlgorithm + "]",
+    refusals.push_back({k8s::key_of(service), service.meta.origin,
+                        std::string("metadata.annotations[") + kAlgorithm + "]",
                         fmt::format("'{}' is not one of random, round-robin, maglev, least-connections; random is used",
                                     annotation->second),
                         false});
@@ -169,8 +174,9 @@ std::uint64_t set_id_of(const std::vector<weft_slot>& slots, std::uint16_t algor
     return hash.id();
 }
 
-std::shared_ptr<const ServiceFragment> fragment_of(const ServiceInput& input, const ServicePort& port, bool external, bool v4,
-                                                   std::uint16_t algorithm, const std::vector<weft_addr_port>& frontends,
+std::shared_ptr<const ServiceFragment> fragment_of(const ServiceInput& input, const ServicePort& port, bool external,
+                                                   bool v4, std::uint16_t algorithm,
+                                                   const std::vector<weft_addr_port>& frontends,
                                                    std::vector<store::Refusal>& refusals) {
     const Service& service = input.service;
     auto fragment = std::make_shared<ServiceFragment>();
@@ -197,9 +203,10 @@ std::shared_ptr<const ServiceFragment> fragment_of(const ServiceInput& input, co
         candidate.used = candidate.used && candidate.weight > 0;
         if (candidate.used && backends.size() == WEFT_MAX_SLOTS) {
             candidate.used = false;
-            refusals.push_back({k8s::key_of(service), service.meta.origin, "endpoints",
-                                fmt::format("more than {} usable endpoints; the highest addresses are left out", WEFT_MAX_SLOTS),
-                                false});
+            refusals.push_back(
+                {k8s::key_of(service), service.meta.origin, "endpoints",
+                 fmt::format("more than {} usable endpoints; the highest addresses are left out", WEFT_MAX_SLOTS),
+                 false});
             break;
         }
         if (candidate.used) {
@@ -234,8 +241,9 @@ std::shared_ptr<const ServiceFragment> fragment_of(const ServiceInput& input, co
     fragment->backends.reserve(candidates.size());
     for (const auto& candidate : candidates) {
         const auto& endpoint = *candidate.endpoint;
-        fragment->backends.push_back({candidate.address, endpoint.target_pod, endpoint.node_name, endpoint.zone, candidate.ready,
-                                      endpoint.serving, endpoint.terminating, candidate.used, candidate.weight});
+        fragment->backends.push_back({candidate.address, endpoint.target_pod, endpoint.node_name, endpoint.zone,
+                                      candidate.ready, endpoint.serving, endpoint.terminating, candidate.used,
+                                      candidate.weight});
     }
     return fragment;
 }
@@ -267,9 +275,10 @@ std::vector<std::shared_ptr<const ServiceFragment>> compile_service(const Servic
     for (std::size_t index = 0; index < service.ports.size(); ++index) {
         const auto& port = service.ports[index];
         if (port.protocol != IPPROTO_TCP && port.protocol != IPPROTO_UDP) {
-            refusals.push_back({k8s::key_of(service), service.meta.origin, fmt::format("spec.ports[{}].protocol", index),
-                                "the kernel has no hook that could balance SCTP: policy applies to it, but dial pods directly",
-                                false});
+            refusals.push_back(
+                {k8s::key_of(service), service.meta.origin, fmt::format("spec.ports[{}].protocol", index),
+                 "the kernel has no hook that could balance SCTP: policy applies to it, but dial pods directly",
+                 false});
             continue;
         }
         for (const bool external : {false, true}) {

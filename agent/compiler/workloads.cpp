@@ -49,7 +49,8 @@ void add_names(const store::Snapshot& snapshot, const Identities& identities, Na
         workload->host_network = pod->spec.host_network;
         workload->ips = addresses_of(*pod, enrolled);
         if (!workload->ips.empty()) {
-            if (const auto peer = identities.ipcache.find(workload->ips.front().raw()); peer != identities.ipcache.end()) {
+            if (const auto peer = identities.ipcache.find(workload->ips.front().raw());
+                peer != identities.ipcache.end()) {
                 workload->identity = peer->second.identity;
             }
         }
@@ -68,7 +69,8 @@ weft_endpoint endpoint_of(const store::LocalEndpoint& local, const Identities& i
     endpoint.workload = workload_id(local.namespace_name, local.pod_name);
     for (const auto& ip : local.ips) {
         (ip.is_v4() ? endpoint.addr4 : endpoint.addr6) = ip.raw();
-        if (const auto peer = identities.ipcache.find(ip.raw()); peer != identities.ipcache.end() && endpoint.identity == 0) {
+        if (const auto peer = identities.ipcache.find(ip.raw());
+            peer != identities.ipcache.end() && endpoint.identity == 0) {
             endpoint.identity = peer->second.identity;
         }
     }
@@ -90,8 +92,11 @@ PolicyState compile_policy(const store::Snapshot& snapshot, const NodeContext& n
         if (pod == snapshot.pods->end()) {
             // Its labels are unknown, so no policy can be known either: closed, until the Pod object is there.
             endpoint.flags = WEFT_ENDPOINT_ISOLATED_INGRESS | WEFT_ENDPOINT_ISOLATED_EGRESS;
-            state.refusals.push_back({{"Pod", local.namespace_name, local.pod_name}, {}, "",
-                                      "runs on this node, but no source has its Pod object: isolated until one has", false});
+            state.refusals.push_back({{"Pod", local.namespace_name, local.pod_name},
+                                      {},
+                                      "",
+                                      "runs on this node, but no source has its Pod object: isolated until one has",
+                                      false});
         } else {
             const auto policy = policies.classify(*pod->second);
             endpoint.policy = policy.id;

@@ -16,7 +16,9 @@ void respond(const Reply& reply, Response::Code code, std::string message) {
     reply(std::move(response));
 }
 
-void respond_ok(const Reply& reply) { reply(Response()); }
+void respond_ok(const Reply& reply) {
+    reply(Response());
+}
 
 std::string pod_of(const EndpointRecord& record) {
     return record.endpoint.namespace_name + "/" + record.endpoint.pod_name;
@@ -25,8 +27,8 @@ std::string pod_of(const EndpointRecord& record) {
 } // namespace
 
 Enrolment::Enrolment(EndpointRegistry& registry, ControlHooks hooks, EnrolmentOptions options)
-    : registry_(registry), hooks_(std::move(hooks)), options_(options), next_sweep_(hooks_.now() + options_.sweep_every),
-      alive_(std::make_shared<const bool>(true)) {}
+    : registry_(registry), hooks_(std::move(hooks)), options_(options),
+      next_sweep_(hooks_.now() + options_.sweep_every), alive_(std::make_shared<const bool>(true)) {}
 
 EndpointRegistry::LoadReport Enrolment::restore() {
     auto report = registry_.load();
@@ -60,7 +62,8 @@ void Enrolment::handle(const Request& request, Reply reply) {
     case Request::VERB_NOT_SET:
         break;
     }
-    respond(reply, Response::UNSUPPORTED, "verb: this weftd does not know it; install the same version of weft-cni and weftd");
+    respond(reply, Response::UNSUPPORTED,
+            "verb: this weftd does not know it; install the same version of weft-cni and weftd");
 }
 
 Result<EndpointRecord> Enrolment::parse(const Add& request) const {
@@ -117,7 +120,9 @@ Result<std::vector<EndpointRecord>> Enrolment::displaced_by(const EndpointRecord
     for (const auto& [id, other] : registry_.records()) {
         if (id == record.endpoint.container_id) {
             if (other.ifname != record.ifname) {
-                return invalid("ifname: container {} is enrolled through {} already; chain weft-cni in the pod's first network only", id, other.ifname);
+                return invalid("ifname: container {} is enrolled through {} already; chain weft-cni in the pod's first "
+                               "network only",
+                               id, other.ifname);
             }
             displaced.push_back(other); // the runtime repeats an ADD
             continue;
@@ -132,8 +137,10 @@ Result<std::vector<EndpointRecord>> Enrolment::displaced_by(const EndpointRecord
             continue;
         }
         if (registry_.alive(other)) {
-            return same_namespace ? invalid("netns: {} belongs to pod {} already", record.endpoint.netns_path, pod_of(other))
-                                  : invalid("ips: {} belongs to pod {} already; DEL that pod, or mend the address plugin", shared->to_string(), pod_of(other));
+            return same_namespace
+                       ? invalid("netns: {} belongs to pod {} already", record.endpoint.netns_path, pod_of(other))
+                       : invalid("ips: {} belongs to pod {} already; DEL that pod, or mend the address plugin",
+                                 shared->to_string(), pod_of(other));
         }
         displaced.push_back(other); // its DEL was missed
     }
@@ -188,7 +195,8 @@ void Enrolment::publish(const std::string& container_id) {
     for (const EndpointRecord& old : pending.replaced) {
         hooks_.withdraw(old.endpoint.container_id);
         if (old.endpoint.container_id != container_id) {
-            (void)registry_.erase(old.endpoint.container_id); // a file that stays is dropped by the next load: its namespace is going
+            (void)registry_.erase(
+                old.endpoint.container_id); // a file that stays is dropped by the next load: its namespace is going
         }
     }
     pending.published = true;
@@ -196,11 +204,12 @@ void Enrolment::publish(const std::string& container_id) {
     const std::uint64_t sequence = pending.sequence;
     const store::LocalEndpoint endpoint = pending.record.endpoint; // a callback that comes at once ends `pending`
     hooks_.publish(endpoint);
-    hooks_.when_applied(endpoint, [this, alive = std::weak_ptr(alive_), container_id, sequence](const Result<>& outcome) {
-        if (!alive.expired()) {
-            applied(container_id, sequence, outcome);
-        }
-    });
+    hooks_.when_applied(endpoint,
+                        [this, alive = std::weak_ptr(alive_), container_id, sequence](const Result<>& outcome) {
+                            if (!alive.expired()) {
+                                applied(container_id, sequence, outcome);
+                            }
+                        });
 }
 
 void Enrolment::applied(const std::string& container_id, std::uint64_t sequence, const Result<>& outcome) {
@@ -262,7 +271,9 @@ void Enrolment::del(const Del& request, const Reply& reply) {
 void Enrolment::check(const Check& request, const Reply& reply) const {
     const EndpointRecord* record = registry_.find(request.container_id());
     if (record == nullptr || record->ifname != request.ifname()) {
-        respond(reply, Response::NOT_FOUND, fmt::format("container {} is not enrolled on {}; delete the pod so that it is made anew", request.container_id(), request.ifname()));
+        respond(reply, Response::NOT_FOUND,
+                fmt::format("container {} is not enrolled on {}; delete the pod so that it is made anew",
+                            request.container_id(), request.ifname()));
         return;
     }
     if (pending_.contains(request.container_id())) {
@@ -270,7 +281,9 @@ void Enrolment::check(const Check& request, const Reply& reply) const {
         return;
     }
     if (!registry_.alive(*record)) {
-        respond(reply, Response::NOT_FOUND, fmt::format("network namespace {} of container {} is gone or another one", record->endpoint.netns_path, request.container_id()));
+        respond(reply, Response::NOT_FOUND,
+                fmt::format("network namespace {} of container {} is gone or another one", record->endpoint.netns_path,
+                            request.container_id()));
         return;
     }
     std::set<Ip> asked;
@@ -287,7 +300,9 @@ void Enrolment::check(const Check& request, const Reply& reply) const {
         for (const Ip& ip : record->endpoint.ips) {
             enrolled += (enrolled.empty() ? "" : ", ") + ip.to_string();
         }
-        respond(reply, Response::INVALID, fmt::format("ips: container {} is enrolled with {}; delete the pod so that it is made anew", request.container_id(), enrolled));
+        respond(reply, Response::INVALID,
+                fmt::format("ips: container {} is enrolled with {}; delete the pod so that it is made anew",
+                            request.container_id(), enrolled));
         return;
     }
     respond_ok(reply);
@@ -344,9 +359,13 @@ std::vector<EndpointRecord> Enrolment::tick() {
     }
     for (const std::string& id : late) {
         const Pending& pending = pending_.at(id);
-        abandon(id, Response::UNAVAILABLE,
-                pending.published ? fmt::format("the maps of pod {} were not written in {} ms; see weft status", pod_of(pending.record), options_.applied_wait.count())
-                                  : fmt::format("the agent has not seen the object of pod {} in {} ms; see weft status for its source", pod_of(pending.record), options_.pod_wait.count()));
+        abandon(
+            id, Response::UNAVAILABLE,
+            pending.published
+                ? fmt::format("the maps of pod {} were not written in {} ms; see weft status", pod_of(pending.record),
+                              options_.applied_wait.count())
+                : fmt::format("the agent has not seen the object of pod {} in {} ms; see weft status for its source",
+                              pod_of(pending.record), options_.pod_wait.count()));
     }
     std::vector<EndpointRecord> swept;
     if (next_sweep_ <= now) {
@@ -370,7 +389,9 @@ std::chrono::steady_clock::time_point Enrolment::next_tick() const {
 }
 
 void PostingHandler::handle(Request request, Reply reply) {
-    post_([&enrolment = enrolment_, request = std::move(request), reply = std::move(reply)] { enrolment.handle(request, reply); });
+    post_([&enrolment = enrolment_, request = std::move(request), reply = std::move(reply)] {
+        enrolment.handle(request, reply);
+    });
 }
 
 } // namespace weft::enrol

@@ -38,7 +38,8 @@ std::size_t FrameDecoder::missing() const {
 
 Result<std::optional<std::string>> FrameDecoder::feed(std::string_view bytes) {
     // The length is judged before anything behind it is kept, so a liar costs no memory.
-    const std::size_t header = std::min(bytes.size(), buffer_.size() < kFrameHeader ? kFrameHeader - buffer_.size() : 0);
+    const std::size_t header =
+        std::min(bytes.size(), buffer_.size() < kFrameHeader ? kFrameHeader - buffer_.size() : 0);
     buffer_.append(bytes.substr(0, header));
     bytes.remove_prefix(header);
     if (buffer_.size() < kFrameHeader) {

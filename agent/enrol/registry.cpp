@@ -17,15 +17,19 @@ namespace {
 constexpr std::size_t kMaxContainerId = 200; // with ".json.new" still a file name
 constexpr std::string_view kSuffix = ".json";
 
-bool alphanumeric(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool alphanumeric(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 } // namespace
 
 Result<> check_container_id(std::string_view container_id) {
-    const bool fine = !container_id.empty() && container_id.size() <= kMaxContainerId && alphanumeric(container_id.front()) &&
-                      std::ranges::all_of(container_id, [](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
+    const bool fine =
+        !container_id.empty() && container_id.size() <= kMaxContainerId && alphanumeric(container_id.front()) &&
+        std::ranges::all_of(container_id, [](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
     if (!fine) {
-        return invalid("container_id: 1 to {} characters of a-z, A-Z, 0-9, '_', '.', '-', the first a letter or digit", kMaxContainerId);
+        return invalid("container_id: 1 to {} characters of a-z, A-Z, 0-9, '_', '.', '-', the first a letter or digit",
+                       kMaxContainerId);
     }
     return {};
 }
@@ -62,7 +66,8 @@ EndpointRegistry::LoadReport EndpointRegistry::load() {
         }
         auto record = read_record(path.string());
         if (record && record->endpoint.container_id != path.stem().string()) {
-            record = invalid("{}: container_id \"{}\" does not match the file's name", path.string(), record->endpoint.container_id);
+            record = invalid("{}: container_id \"{}\" does not match the file's name", path.string(),
+                             record->endpoint.container_id);
         }
         if (!record) {
             report.errors.push_back(std::move(record).error());

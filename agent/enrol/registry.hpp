@@ -44,7 +44,8 @@ public:
     /// Reads every record. Called once, before the first put().
     LoadReport load();
 
-    /// Writes the record (atomically, mode 0600) and remembers it. Error: EINVAL for a bad container id, errno otherwise.
+    /// Writes the record (atomically, mode 0600) and remembers it. Error: EINVAL for a bad container id, errno
+    /// otherwise.
     Result<> put(EndpointRecord record);
     /// Forgets a container; fine when there is none. Error: errno when the file stays.
     Result<> erase(const std::string& container_id);

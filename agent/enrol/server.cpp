@@ -139,7 +139,8 @@ private:
             accept_one();
         } else if (event.data.u64 == kWake) {
             for (auto& [id, response] : mailbox_->take()) {
-                if (const auto at = connections_.find(id); at != connections_.end() && at->second.state == State::kWaiting) {
+                if (const auto at = connections_.find(id);
+                    at != connections_.end() && at->second.state == State::kWaiting) {
                     answer(id, at->second, response);
                 }
             }
@@ -210,19 +211,27 @@ private:
         }
         Request request;
         if (!request.ParseFromString(**payload)) {
-            answer(id, connection, refusal(Response::INVALID, "the request is no weft.enrol.Request: weft-cni and weftd differ in version"));
+            answer(id, connection,
+                   refusal(Response::INVALID,
+                           "the request is no weft.enrol.Request: weft-cni and weftd differ in version"));
             return;
         }
         if (request.protocol() != kProtocol) {
-            answer(id, connection,
-                   refusal(Response::UNSUPPORTED, fmt::format("weft-cni speaks enrolment protocol {}, this weftd speaks {}: install the same version of both",
-                                                              request.protocol(), kProtocol)));
+            answer(
+                id, connection,
+                refusal(
+                    Response::UNSUPPORTED,
+                    fmt::format(
+                        "weft-cni speaks enrolment protocol {}, this weftd speaks {}: install the same version of both",
+                        request.protocol(), kProtocol)));
             return;
         }
         connection.state = State::kWaiting;
         connection.deadline = Clock::now() + options_.answer_timeout;
-        (void)watch(connection.fd.get(), id, 0, EPOLL_CTL_MOD); // only a hang-up counts now; failing, it is seen at the deadline
-        handler_.handle(std::move(request), [mailbox = mailbox_, id](Response response) { mailbox->put(id, std::move(response)); });
+        (void)watch(connection.fd.get(), id, 0,
+                    EPOLL_CTL_MOD); // only a hang-up counts now; failing, it is seen at the deadline
+        handler_.handle(std::move(request),
+                        [mailbox = mailbox_, id](Response response) { mailbox->put(id, std::move(response)); });
     }
 
     void answer(std::uint64_t id, Connection& connection, const Response& response) {
@@ -288,7 +297,9 @@ EnrolServer::~EnrolServer() {
     }
 }
 
-const std::string& EnrolServer::path() const { return loop_->path(); }
+const std::string& EnrolServer::path() const {
+    return loop_->path();
+}
 
 Result<std::unique_ptr<EnrolServer>> EnrolServer::start(ServerOptions options, EnrolHandler& handler) {
     UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
@@ -297,7 +308,8 @@ Result<std::unique_ptr<EnrolServer>> EnrolServer::start(ServerOptions options, E
         return system_failure("epoll and eventfd of the enrolment server");
     }
     WEFT_ASSIGN(ListenSocket listener, listen_unix(options.path));
-    auto loop = std::make_unique<Loop>(std::move(options), handler, std::move(listener), std::move(epoll), std::move(wake));
+    auto loop =
+        std::make_unique<Loop>(std::move(options), handler, std::move(listener), std::move(epoll), std::move(wake));
     WEFT_TRY(loop->arm());
     std::unique_ptr<EnrolServer> server(new EnrolServer(std::move(loop)));
     try {

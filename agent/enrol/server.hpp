@@ -31,12 +31,14 @@ public:
 struct ServerOptions {
     std::string path = "/run/weft/enrol.sock";
     uid_t allowed_uid = 0; ///< effective uid that a caller must have, besides root
-    std::chrono::milliseconds read_timeout{5000};   ///< for the whole request to arrive, and for its answer to be taken
-    std::chrono::milliseconds answer_timeout{60000}; ///< for the handler to answer, after which the connection is closed
+    std::chrono::milliseconds read_timeout{5000}; ///< for the whole request to arrive, and for its answer to be taken
+    std::chrono::milliseconds answer_timeout{
+        60000}; ///< for the handler to answer, after which the connection is closed
     std::size_t max_connections = 64; ///< more than these wait in the listen queue
 };
 
-/// The listening socket and its thread. Destroying it stops the thread and removes the socket file if it is still its own.
+/// The listening socket and its thread. Destroying it stops the thread and removes the socket file if it is still its
+/// own.
 class EnrolServer {
 public:
     /// Starts listening; the file has mode 0600. `handler` must outlive the server.

@@ -25,7 +25,9 @@ Result<sockaddr_un> address_of(const std::string& path) {
     return address;
 }
 
-const sockaddr* generic(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
+const sockaddr* generic(const sockaddr_un& address) {
+    return reinterpret_cast<const sockaddr*>(&address);
+}
 
 Result<> refuse_living(const std::string& path, const sockaddr_un& address) {
     struct stat status{};

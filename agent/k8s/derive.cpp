@@ -34,9 +34,10 @@ using PortSet = std::vector<SlicePort>;
 
 struct PortSetLess {
     bool operator()(const PortSet& a, const PortSet& b) const {
-        return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), [](const SlicePort& x, const SlicePort& y) {
-            return std::tie(x.name, x.protocol, x.port) < std::tie(y.name, y.protocol, y.port);
-        });
+        return std::lexicographical_compare(
+            a.begin(), a.end(), b.begin(), b.end(), [](const SlicePort& x, const SlicePort& y) {
+                return std::tie(x.name, x.protocol, x.port) < std::tie(y.name, y.protocol, y.port);
+            });
     }
 };
 
@@ -79,8 +80,8 @@ bool wants_family(const Service& service, bool v4) {
     if (service.wants_v4 || service.wants_v6) {
         return v4 ? service.wants_v4 : service.wants_v6;
     }
-    return service.cluster_ips.empty() ||
-           std::any_of(service.cluster_ips.begin(), service.cluster_ips.end(), [&](const Ip& ip) { return ip.is_v4() == v4; });
+    return service.cluster_ips.empty() || std::any_of(service.cluster_ips.begin(), service.cluster_ips.end(),
+                                                      [&](const Ip& ip) { return ip.is_v4() == v4; });
 }
 
 Meta slice_meta(const Service& service, std::string name) {
@@ -101,7 +102,8 @@ void append_family(const Service& service, bool v4, const std::vector<const Pod*
                    const std::map<std::string, const Node*>& nodes, std::vector<EndpointSlice>& slices) {
     std::map<PortSet, std::vector<SliceEndpoint>, PortSetLess> groups;
     for (const Pod* pod : pods) {
-        const auto ip = std::find_if(pod->ips.begin(), pod->ips.end(), [&](const Ip& candidate) { return candidate.is_v4() == v4; });
+        const auto ip = std::find_if(pod->ips.begin(), pod->ips.end(),
+                                     [&](const Ip& candidate) { return candidate.is_v4() == v4; });
         if (ip == pod->ips.end()) {
             continue;
         }
@@ -116,7 +118,8 @@ void append_family(const Service& service, bool v4, const std::vector<const Pod*
         for (std::size_t begin = 0; begin < endpoints.size(); begin += kMaxEndpointsPerSlice) {
             const std::size_t end = std::min(begin + kMaxEndpointsPerSlice, endpoints.size());
             EndpointSlice slice;
-            slice.meta = slice_meta(service, fmt::format("{}-{}-{}", service.meta.name, v4 ? "ipv4" : "ipv6", number++));
+            slice.meta =
+                slice_meta(service, fmt::format("{}-{}-{}", service.meta.name, v4 ? "ipv4" : "ipv6", number++));
             slice.service = service.meta.name;
             slice.v4 = v4;
             slice.ports = ports;
@@ -161,7 +164,8 @@ void schedule(std::vector<Pod>& pods, const std::vector<Node>& nodes) {
         if (!pod.spec.node_name.empty() || load.empty()) {
             continue;
         }
-        const auto least = std::min_element(load.begin(), load.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+        const auto least = std::min_element(load.begin(), load.end(),
+                                            [](const auto& a, const auto& b) { return a.second < b.second; });
         pod.spec.node_name = least->first;
         if (!pod.finished()) {
             ++least->second;
@@ -169,7 +173,8 @@ void schedule(std::vector<Pod>& pods, const std::vector<Node>& nodes) {
     }
 }
 
-std::vector<EndpointSlice> derive_slices(const Service& service, const std::vector<Pod>& pods, const std::vector<Node>& nodes) {
+std::vector<EndpointSlice> derive_slices(const Service& service, const std::vector<Pod>& pods,
+                                         const std::vector<Node>& nodes) {
     std::vector<EndpointSlice> slices;
     if (service.selector.empty() || service.type == Service::Type::kExternalName) {
         return slices;

@@ -15,7 +15,8 @@ bool is_marker(std::string_view line, std::string_view marker) {
 } // namespace
 
 const Value* Value::find(std::string_view key) const {
-    const auto found = std::find_if(members.begin(), members.end(), [&](const auto& member) { return member.first == key; });
+    const auto found =
+        std::find_if(members.begin(), members.end(), [&](const auto& member) { return member.first == key; });
     return found == members.end() ? nullptr : found->second;
 }
 

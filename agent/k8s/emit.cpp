@@ -194,9 +194,10 @@ Json to_json(const Deployment& deployment) {
     if (!deployment.template_meta.annotations.empty()) {
         metadata["annotations"] = deployment.template_meta.annotations;
     }
-    json["spec"] = {{"replicas", deployment.replicas},
-                    {"selector", selector_json(deployment.selector)},
-                    {"template", {{"metadata", std::move(metadata)}, {"spec", pod_spec_json(deployment.template_spec)}}}};
+    json["spec"] = {
+        {"replicas", deployment.replicas},
+        {"selector", selector_json(deployment.selector)},
+        {"template", {{"metadata", std::move(metadata)}, {"spec", pod_spec_json(deployment.template_spec)}}}};
     return json;
 }
 
@@ -269,7 +270,8 @@ Json to_json(const Service& service) {
 
 Json endpoint_json(const SliceEndpoint& endpoint, const std::string& namespace_name) {
     Json json = {{"addresses", texts(endpoint.addresses)},
-                 {"conditions", {{"ready", endpoint.ready}, {"serving", endpoint.serving}, {"terminating", endpoint.terminating}}}};
+                 {"conditions",
+                  {{"ready", endpoint.ready}, {"serving", endpoint.serving}, {"terminating", endpoint.terminating}}}};
     if (!endpoint.node_name.empty()) {
         json["nodeName"] = endpoint.node_name;
     }

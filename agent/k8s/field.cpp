@@ -26,7 +26,8 @@ std::optional<bool> as_boolean(std::string_view text) {
 }
 
 bool digits(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || c == '_'; });
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || c == '_'; });
 }
 
 bool looks_like_number(std::string_view text) {
@@ -38,8 +39,8 @@ bool looks_like_number(std::string_view text) {
     }
     if (text.starts_with("0x") || text.starts_with("0o") || text.starts_with("0b")) {
         return text.size() > 2 && std::all_of(text.begin() + 2, text.end(), [](char c) {
-            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-        });
+                   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+               });
     }
     if (text.empty() || (text[0] != '.' && (text[0] < '0' || text[0] > '9'))) {
         return false;
@@ -60,7 +61,8 @@ bool looks_like_number(std::string_view text) {
     }
     const auto whole = text.substr(0, dot);
     const auto fraction = text.substr(dot + 1);
-    return (whole.empty() || digits(whole)) && (fraction.empty() || digits(fraction)) && !(whole.empty() && fraction.empty());
+    return (whole.empty() || digits(whole)) && (fraction.empty() || digits(fraction)) &&
+           !(whole.empty() && fraction.empty());
 }
 
 std::string_view shape(const Value& value) {
@@ -202,7 +204,8 @@ std::optional<std::int64_t> Field::integer(std::int64_t least, std::int64_t most
     const std::string& text = value_->text;
     std::int64_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (value_->quoted || end != text.data() + text.size() || (error != std::errc{} && error != std::errc::result_out_of_range)) {
+    if (value_->quoted || end != text.data() + text.size() ||
+        (error != std::errc{} && error != std::errc::result_out_of_range)) {
         fault(fmt::format("a whole number is due here, not '{}'{}", text,
                           value_->quoted && digits(text) ? ": remove the quotes" : ""));
         return {};

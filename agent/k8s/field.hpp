@@ -31,7 +31,8 @@ class Field {
 public:
     Field(const Value& root, Faults& faults) : value_(&root), line_(root.line), faults_(&faults) {}
 
-    /// The member `name`; missing when there is none. A map is due here: anything else is a fault, recorded once by map().
+    /// The member `name`; missing when there is none. A map is due here: anything else is a fault, recorded once by
+    /// map().
     [[nodiscard]] Field at(std::string_view name) const&;
     Field at(std::string_view name) const&& = delete; // the child would refer to a dead parent
 
@@ -86,8 +87,8 @@ public:
 
 private:
     Field(const Field& parent, const Value* value, std::string_view name, std::size_t index)
-        : value_(value), parent_(&parent), name_(name), index_(index), line_(value != nullptr ? value->line : parent.line_),
-          faults_(parent.faults_) {}
+        : value_(value), parent_(&parent), name_(name), index_(index),
+          line_(value != nullptr ? value->line : parent.line_), faults_(parent.faults_) {}
 
     [[nodiscard]] bool list() const;
     [[nodiscard]] bool scalar(std::string_view wanted) const;

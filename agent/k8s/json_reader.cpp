@@ -14,7 +14,8 @@ namespace {
 
 class Reader {
 public:
-    Reader(DocumentText source, TreeBuilder& builder) : text_(source.text), line_(source.first_line), builder_(builder) {}
+    Reader(DocumentText source, TreeBuilder& builder)
+        : text_(source.text), line_(source.first_line), builder_(builder) {}
 
     void document() {
         value();
@@ -120,17 +121,19 @@ private:
     void literal() {
         const std::size_t begin = at_;
         while (at_ < text_.size() && (std::string_view("+-.").find(text_[at_]) != std::string_view::npos ||
-                                      (text_[at_] >= '0' && text_[at_] <= '9') || (text_[at_] >= 'a' && text_[at_] <= 'z') ||
-                                      text_[at_] == 'E')) {
+                                      (text_[at_] >= '0' && text_[at_] <= '9') ||
+                                      (text_[at_] >= 'a' && text_[at_] <= 'z') || text_[at_] == 'E')) {
             ++at_;
         }
         const std::string_view word = text_.substr(begin, at_ - begin);
         if (word == "null") {
             builder_.null(line_);
-        } else if (word == "true" || word == "false" || (!word.empty() && (word[0] == '-' || (word[0] >= '0' && word[0] <= '9')))) {
+        } else if (word == "true" || word == "false" ||
+                   (!word.empty() && (word[0] == '-' || (word[0] >= '0' && word[0] <= '9')))) {
             builder_.scalar(line_, std::string(word), false);
         } else {
-            fail(at_ >= text_.size() ? std::string("the text ends where a value is due") : std::string("no JSON value"));
+            fail(at_ >= text_.size() ? std::string("the text ends where a value is due")
+                                     : std::string("no JSON value"));
         }
     }
 
@@ -141,7 +144,10 @@ private:
         std::uint32_t code = 0;
         for (int digit = 0; digit < 4; ++digit, ++at_) {
             const char c = text_[at_];
-            const int nibble = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+            const int nibble = c >= '0' && c <= '9'   ? c - '0'
+                               : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                               : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                      : -1;
             if (nibble < 0) {
                 fail("a \\u escape needs four hexadecimal digits");
             }
@@ -216,7 +222,8 @@ private:
         std::string out;
         while (true) {
             const std::size_t plain = at_;
-            while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' && static_cast<unsigned char>(text_[at_]) >= 0x20) {
+            while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
+                   static_cast<unsigned char>(text_[at_]) >= 0x20) {
                 ++at_;
             }
             out.append(text_, plain, at_ - plain);

@@ -9,10 +9,18 @@
 namespace weft::k8s {
 namespace {
 
-bool lower(char c) { return c >= 'a' && c <= 'z'; }
-bool digit(char c) { return c >= '0' && c <= '9'; }
-bool lower_or_digit(char c) { return lower(c) || digit(c); }
-bool letter_or_digit(char c) { return lower_or_digit(c) || (c >= 'A' && c <= 'Z'); }
+bool lower(char c) {
+    return c >= 'a' && c <= 'z';
+}
+bool digit(char c) {
+    return c >= '0' && c <= '9';
+}
+bool lower_or_digit(char c) {
+    return lower(c) || digit(c);
+}
+bool letter_or_digit(char c) {
+    return lower_or_digit(c) || (c >= 'A' && c <= 'Z');
+}
 
 bool is_label(std::string_view text) {
     return !text.empty() && lower_or_digit(text.front()) && lower_or_digit(text.back()) &&
@@ -30,16 +38,20 @@ bool is_qualified(std::string_view text) {
 
 NameFault dns_label_fault(std::string_view text) {
     if (text.size() > 63 || !is_label(text)) {
-        return fmt::format("'{}' is no DNS label: use at most 63 lower-case letters, digits and '-', beginning and ending "
-                           "with a letter or digit", text);
+        return fmt::format(
+            "'{}' is no DNS label: use at most 63 lower-case letters, digits and '-', beginning and ending "
+            "with a letter or digit",
+            text);
     }
     return {};
 }
 
 NameFault service_name_fault(std::string_view text) {
     if (text.size() > 63 || !is_label(text) || !lower(text.front())) {
-        return fmt::format("'{}' is no Service name: use at most 63 lower-case letters, digits and '-', beginning with a "
-                           "letter and ending with a letter or digit", text);
+        return fmt::format(
+            "'{}' is no Service name: use at most 63 lower-case letters, digits and '-', beginning with a "
+            "letter and ending with a letter or digit",
+            text);
     }
     return {};
 }
@@ -56,7 +68,8 @@ NameFault dns_subdomain_fault(std::string_view text) {
     }
     if (!good) {
         return fmt::format("'{}' is no DNS name: use at most 253 lower-case letters, digits, '-' and '.', each part "
-                           "beginning and ending with a letter or digit", text);
+                           "beginning and ending with a letter or digit",
+                           text);
     }
     return {};
 }
@@ -70,16 +83,20 @@ NameFault label_key_fault(std::string_view text) {
         }
     }
     if (name.size() > 63 || !is_qualified(name)) {
-        return fmt::format("key '{}' is not allowed: use [prefix/]name, the name at most 63 letters, digits, '-', '_' and "
-                           "'.', beginning and ending with a letter or digit", text);
+        return fmt::format(
+            "key '{}' is not allowed: use [prefix/]name, the name at most 63 letters, digits, '-', '_' and "
+            "'.', beginning and ending with a letter or digit",
+            text);
     }
     return {};
 }
 
 NameFault label_value_fault(std::string_view text) {
     if (text.size() > 63 || (!text.empty() && !is_qualified(text))) {
-        return fmt::format("'{}' is no label value: use at most 63 letters, digits, '-', '_' and '.', beginning and ending "
-                           "with a letter or digit", text);
+        return fmt::format(
+            "'{}' is no label value: use at most 63 letters, digits, '-', '_' and '.', beginning and ending "
+            "with a letter or digit",
+            text);
     }
     return {};
 }
@@ -87,8 +104,10 @@ NameFault label_value_fault(std::string_view text) {
 NameFault port_name_fault(std::string_view text) {
     if (text.size() > 15 || !is_label(text) || std::none_of(text.begin(), text.end(), lower) ||
         text.find("--") != std::string_view::npos) {
-        return fmt::format("'{}' is no port name: use at most 15 lower-case letters, digits and single '-', at least one of "
-                           "them a letter", text);
+        return fmt::format(
+            "'{}' is no port name: use at most 15 lower-case letters, digits and single '-', at least one of "
+            "them a letter",
+            text);
     }
     return {};
 }

@@ -13,7 +13,8 @@ bool holds(const LabelRequirement& requirement, const Labels& labels) {
     const auto found = labels.find(requirement.key);
     const bool present = found != labels.end();
     const auto listed = [&] {
-        return std::find(requirement.values.begin(), requirement.values.end(), found->second) != requirement.values.end();
+        return std::find(requirement.values.begin(), requirement.values.end(), found->second) !=
+               requirement.values.end();
     };
     switch (requirement.op) {
     case LabelRequirement::Operator::kIn:
@@ -29,14 +30,30 @@ bool holds(const LabelRequirement& requirement, const Labels& labels) {
 }
 
 // Overloads, so that a new kind in the variant does not compile before it has a name.
-constexpr const char* kind_of(const Namespace&) { return "Namespace"; }
-constexpr const char* kind_of(const Node&) { return "Node"; }
-constexpr const char* kind_of(const ServiceAccount&) { return "ServiceAccount"; }
-constexpr const char* kind_of(const Pod&) { return "Pod"; }
-constexpr const char* kind_of(const Deployment&) { return "Deployment"; }
-constexpr const char* kind_of(const Service&) { return "Service"; }
-constexpr const char* kind_of(const EndpointSlice&) { return "EndpointSlice"; }
-constexpr const char* kind_of(const NetworkPolicy&) { return "NetworkPolicy"; }
+constexpr const char* kind_of(const Namespace&) {
+    return "Namespace";
+}
+constexpr const char* kind_of(const Node&) {
+    return "Node";
+}
+constexpr const char* kind_of(const ServiceAccount&) {
+    return "ServiceAccount";
+}
+constexpr const char* kind_of(const Pod&) {
+    return "Pod";
+}
+constexpr const char* kind_of(const Deployment&) {
+    return "Deployment";
+}
+constexpr const char* kind_of(const Service&) {
+    return "Service";
+}
+constexpr const char* kind_of(const EndpointSlice&) {
+    return "EndpointSlice";
+}
+constexpr const char* kind_of(const NetworkPolicy&) {
+    return "NetworkPolicy";
+}
 
 } // namespace
 
@@ -64,7 +81,8 @@ std::string ObjectKey::to_string() const {
 
 ObjectKey key_of(const Object& object) {
     return std::visit(
-        [](const auto& value) { return ObjectKey{kind_of(value), value.meta.namespace_name, value.meta.name}; }, object);
+        [](const auto& value) { return ObjectKey{kind_of(value), value.meta.namespace_name, value.meta.name}; },
+        object);
 }
 
 const Meta& meta_of(const Object& object) {

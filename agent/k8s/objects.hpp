@@ -114,7 +114,8 @@ struct Container {
     std::string image;
     std::vector<std::string> command;
     std::vector<std::string> args;
-    std::vector<std::pair<std::string, std::string>> env; ///< name, value; fieldRef (podIP, name, namespace, nodeName) as "$(field:status.podIP)"
+    std::vector<std::pair<std::string, std::string>>
+        env; ///< name, value; fieldRef (podIP, name, namespace, nodeName) as "$(field:status.podIP)"
     std::vector<ContainerPort> ports;
     std::optional<Probe> readiness;
 
@@ -237,8 +238,8 @@ struct PolicyPeer {
 
 struct PolicyPort {
     std::uint8_t protocol = 6;
-    std::optional<PortRef> port;            ///< missing: every port of the protocol
-    std::optional<std::uint16_t> end_port;  ///< with a numeric port only, >= port
+    std::optional<PortRef> port; ///< missing: every port of the protocol
+    std::optional<std::uint16_t> end_port; ///< with a numeric port only, >= port
 
     friend bool operator==(const PolicyPort&, const PolicyPort&) = default;
 };

@@ -30,7 +30,8 @@ constexpr std::array kKinds = {
     KindInfo{"Pod", "", "v1", true, dns_subdomain_fault},
     KindInfo{"Deployment", "apps", "apps/v1", true, dns_subdomain_fault},
     KindInfo{"Service", "", "v1", true, service_name_fault},
-    KindInfo{"EndpointSlice", "discovery.k8s.io", "discovery.k8s.io/v1, discovery.k8s.io/v1beta1", true, dns_subdomain_fault},
+    KindInfo{"EndpointSlice", "discovery.k8s.io", "discovery.k8s.io/v1, discovery.k8s.io/v1beta1", true,
+             dns_subdomain_fault},
     KindInfo{"NetworkPolicy", "networking.k8s.io", "networking.k8s.io/v1", true, dns_subdomain_fault},
 };
 
@@ -47,7 +48,8 @@ std::string text_of(const Value* value, std::string_view key) {
 }
 
 const KindInfo* kind_info(std::string_view kind) {
-    const auto found = std::find_if(kKinds.begin(), kKinds.end(), [&](const KindInfo& info) { return info.kind == kind; });
+    const auto found =
+        std::find_if(kKinds.begin(), kKinds.end(), [&](const KindInfo& info) { return info.kind == kind; });
     return found == kKinds.end() ? nullptr : &*found;
 }
 
@@ -106,8 +108,9 @@ Meta parse_object_meta(const KindInfo& info, const Field& root, const std::strin
         // A name of a wrong type was recorded when it was read.
         if (name.missing() || name.value()->kind == Value::Kind::kScalar) {
             if (name.missing() || name.value()->text.empty()) {
-                name.fault(metadata.has("generateName") ? "required: generateName is not supported in files, give a name"
-                                                        : "required: give the object a name");
+                name.fault(metadata.has("generateName")
+                               ? "required: generateName is not supported in files, give a name"
+                               : "required: give the object a name");
             }
         }
     } else {
@@ -131,14 +134,16 @@ Meta parse_object_meta(const KindInfo& info, const Field& root, const std::strin
 void parse_as(const Value& root, const std::string& kind, const std::string& api_version, const std::string& file,
               ParseOutcome& outcome);
 
-void refuse(ParseOutcome& outcome, ObjectKey key, const std::string& file, int line, std::string field, std::string message) {
+void refuse(ParseOutcome& outcome, ObjectKey key, const std::string& file, int line, std::string field,
+            std::string message) {
     outcome.refusals.push_back({std::move(key), {file, line}, std::move(field), std::move(message), false});
 }
 
 bool parse_list(const Value& root, const std::string& kind, const std::string& api_version, const std::string& file,
                 ParseOutcome& outcome) {
     const Value* items = root.find("items");
-    if (!kind.ends_with("List") || items == nullptr || (items->kind != Value::Kind::kSequence && items->kind != Value::Kind::kNull)) {
+    if (!kind.ends_with("List") || items == nullptr ||
+        (items->kind != Value::Kind::kSequence && items->kind != Value::Kind::kNull)) {
         return false;
     }
     const std::string item_kind = kind.substr(0, kind.size() - 4);
@@ -157,13 +162,14 @@ void parse_as(const Value& root, const std::string& kind, const std::string& api
     const KindInfo* info = kind_info(kind);
     const std::string group = group_of(api_version);
     // Another project's object of the same name (projectcalico.org NetworkPolicy) is not ours to judge.
-    const bool foreign = info != nullptr && group != info->group && group.find('.') != std::string::npos &&
-                         !group.ends_with(".k8s.io");
+    const bool foreign =
+        info != nullptr && group != info->group && group.find('.') != std::string::npos && !group.ends_with(".k8s.io");
     if (info == nullptr || foreign) {
         for (const KindInfo& known : kKinds) {
             if (info == nullptr && same_but_case(known.kind, kind)) {
                 outcome.incomplete = true;
-                refuse(outcome, key_from(root, known.kind), file, root.find("kind") ? root.find("kind")->line : root.line, "kind",
+                refuse(outcome, key_from(root, known.kind), file,
+                       root.find("kind") ? root.find("kind")->line : root.line, "kind",
                        fmt::format("'{}' is not a kind: write '{}'", kind, known.kind));
                 return;
             }
@@ -177,8 +183,9 @@ void parse_as(const Value& root, const std::string& kind, const std::string& api
     if (group != info->group || (version != "v1" && !beta)) {
         const Value* at = root.find("apiVersion");
         refuse(outcome, key, file, at == nullptr ? root.line : at->line, "apiVersion",
-               api_version.empty() ? fmt::format("required: write {}", info->versions)
-                                   : fmt::format("'{}' is not read for {}: write {}", api_version, kind, info->versions));
+               api_version.empty()
+                   ? fmt::format("required: write {}", info->versions)
+                   : fmt::format("'{}' is not read for {}: write {}", api_version, kind, info->versions));
         outcome.incomplete |= key.name.empty();
         return;
     }
@@ -261,7 +268,8 @@ void parse_document(DocumentText source, const std::string& file, ParseOutcome& 
     }
     for (const SyntaxFault& fault : document.faults) {
         refuse(outcome, key, file, fault.line, {},
-               fmt::format("the document cannot be read: {}; correct it, what it defined before stays in force", fault.message));
+               fmt::format("the document cannot be read: {}; correct it, what it defined before stays in force",
+                           fault.message));
     }
     outcome.incomplete = true;
 }
@@ -271,14 +279,16 @@ void parse_document(DocumentText source, const std::string& file, ParseOutcome& 
 void parse_object(const Value& document, const std::string& file, ParseOutcome& outcome) {
     if (document.kind != Value::Kind::kMap) {
         outcome.incomplete = true;
-        refuse(outcome, {}, file, document.line, {}, "a Kubernetes object is due here: a map with apiVersion, kind and metadata");
+        refuse(outcome, {}, file, document.line, {},
+               "a Kubernetes object is due here: a map with apiVersion, kind and metadata");
         return;
     }
     const std::string kind = text_of(&document, "kind");
     const std::string api_version = text_of(&document, "apiVersion");
     if (kind.empty()) {
         outcome.incomplete = true;
-        refuse(outcome, key_from(document, {}), file, document.line, "kind", "required: say what kind of object this is");
+        refuse(outcome, key_from(document, {}), file, document.line, "kind",
+               "required: say what kind of object this is");
         return;
     }
     if (!parse_list(document, kind, api_version, file, outcome)) {
@@ -290,8 +300,9 @@ ParseOutcome parse_documents(std::string_view text, const std::string& file) {
     ParseOutcome outcome;
     if (text.size() > kMaxTextBytes) {
         outcome.incomplete = true;
-        refuse(outcome, {}, file, 0, {},
-               fmt::format("the file has {} bytes, more than the {} that are read: split it", text.size(), kMaxTextBytes));
+        refuse(
+            outcome, {}, file, 0, {},
+            fmt::format("the file has {} bytes, more than the {} that are read: split it", text.size(), kMaxTextBytes));
         return outcome;
     }
     for (const DocumentText& source : split_documents(text)) {

@@ -45,7 +45,8 @@ LabelSelector parse_selector(const Field& selector) {
         }
         const Field values = expression.at("values");
         requirement.values = values.strings();
-        values.items([&](const Field& value) { value.check(label_value_fault(value.missing() ? "" : value.value()->text)); });
+        values.items(
+            [&](const Field& value) { value.check(label_value_fault(value.missing() ? "" : value.value()->text)); });
         const Field op = expression.at("operator");
         if (op.missing()) {
             op.fault("required: use In, NotIn, Exists or DoesNotExist");
@@ -72,8 +73,10 @@ void check_unicast(const Field& field, const Ip& ip) {
     const bool link_local = ip.is_v4() ? first >> 16 == 0xa9fe : first >> 22 == 0xfe80 >> 6;
     const bool multicast = ip.is_v4() ? first >> 28 == 0xe : first >> 24 == 0xff;
     if (ip.is_unspecified() || ip.is_loopback() || link_local || multicast) {
-        field.fault(fmt::format("{} is not allowed here: an unspecified, loopback, link-local or multicast address is no "
-                                "destination for others", ip.to_string()));
+        field.fault(
+            fmt::format("{} is not allowed here: an unspecified, loopback, link-local or multicast address is no "
+                        "destination for others",
+                        ip.to_string()));
     }
 }
 

@@ -103,7 +103,8 @@ Container parse_container(const Field& item, std::set<std::string>& container_na
         }
         const Field reference = from.at("fieldRef");
         if (reference.map()) { // Secrets and ConfigMaps are not read, so such a variable stays unset
-            container.env.emplace_back(std::move(key), fmt::format("$(field:{})", reference.at("fieldPath").required_string()));
+            container.env.emplace_back(std::move(key),
+                                       fmt::format("$(field:{})", reference.at("fieldPath").required_string()));
         }
     });
     std::set<std::string> port_names;

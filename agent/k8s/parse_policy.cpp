@@ -23,7 +23,8 @@ IpBlock parse_block(const Field& field) {
             return;
         }
         if (cidr && (inner->bits() <= cidr->bits() || inner->is_v4() != cidr->is_v4() || !cidr->contains(*inner))) {
-            item.fault(fmt::format("{} is not a smaller block within {}: use a part of cidr", inner->to_string(), cidr->to_string()));
+            item.fault(fmt::format("{} is not a smaller block within {}: use a part of cidr", inner->to_string(),
+                                   cidr->to_string()));
         }
         block.except.push_back(*inner);
     });
@@ -51,8 +52,9 @@ PolicyPeer parse_peer(const Field& item) {
             block.fault("ipBlock excludes podSelector and namespaceSelector: make it a peer of its own ('- ipBlock:')");
         }
     } else if (pods.missing() && namespaces.missing()) {
-        item.fault("an empty peer is not allowed: give podSelector, namespaceSelector or ipBlock; for every peer leave out "
-                   "the whole list");
+        item.fault(
+            "an empty peer is not allowed: give podSelector, namespaceSelector or ipBlock; for every peer leave out "
+            "the whole list");
     }
     return peer;
 }

@@ -37,7 +37,8 @@ void parse_cluster_ips(const Field& spec, Service& service) {
         }
     });
     if (service.headless) {
-        const bool mixed = !service.cluster_ips.empty() || (!single.missing() && !is_text(single, "None") && !is_text(single, ""));
+        const bool mixed =
+            !service.cluster_ips.empty() || (!single.missing() && !is_text(single, "None") && !is_text(single, ""));
         if (mixed) {
             single.fault("'None' and an address exclude each other in clusterIP and clusterIPs");
         }
@@ -110,7 +111,8 @@ void parse_ports(const Field& spec, Service& service) {
         }
         port.port = number.port().value_or(0);
         if (port.port != 0 && !numbers.emplace(port.protocol, port.port).second) {
-            number.fault(fmt::format("{} port {} is used twice in this Service", protocol_name(port.protocol), port.port));
+            number.fault(
+                fmt::format("{} port {} is used twice in this Service", protocol_name(port.protocol), port.port));
         }
         const Field target = item.at("targetPort");
         port.target_port = is_text(target, "") || is_text(target, "0") ? PortRef(port.port)
@@ -141,7 +143,8 @@ void parse_affinity(const Field& spec, Service& service) {
     if (!service.client_ip_affinity) {
         config.fault("is allowed with sessionAffinity: ClientIP only");
     }
-    service.affinity_timeout_seconds = static_cast<int>(client_ip.at("timeoutSeconds").integer(1, 86'400).value_or(10'800));
+    service.affinity_timeout_seconds =
+        static_cast<int>(client_ip.at("timeoutSeconds").integer(1, 86'400).value_or(10'800));
 }
 
 void parse_load_balancer(const Field& status, Service& service) {
@@ -198,11 +201,12 @@ Service parse_service(const Field& root, Meta meta) {
     });
     service.selector = spec.at("selector").labels(true);
     parse_affinity(spec, service);
-    service.internal_traffic_local = spec.at("internalTrafficPolicy").one_of({"Cluster", "Local"}, "Cluster") == "Local";
+    service.internal_traffic_local =
+        spec.at("internalTrafficPolicy").one_of({"Cluster", "Local"}, "Cluster") == "Local";
     (void)spec.at("externalTrafficPolicy").one_of({"Cluster", "Local"}, "Cluster");
     const Field distribution = spec.at("trafficDistribution");
     const std::string preferred = distribution.one_of({"PreferClose", "PreferSameZone", "PreferSameNode"}, "");
-    service.distribution = preferred.empty()              ? Service::Distribution::kAny
+    service.distribution = preferred.empty()               ? Service::Distribution::kAny
                            : preferred == "PreferSameNode" ? Service::Distribution::kPreferSameNode
                                                            : Service::Distribution::kPreferSameZone;
     service.publish_not_ready = spec.at("publishNotReadyAddresses").boolean(false);

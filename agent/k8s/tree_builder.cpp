@@ -156,10 +156,12 @@ void TreeBuilder::end() {
     const auto& members = open.value->members;
     if (members.size() > kScannedMembers) {
         std::vector<std::string_view> keys(members.size());
-        std::transform(members.begin(), members.end(), keys.begin(), [](const auto& member) { return std::string_view(member.first); });
+        std::transform(members.begin(), members.end(), keys.begin(),
+                       [](const auto& member) { return std::string_view(member.first); });
         std::sort(keys.begin(), keys.end());
         if (const auto twice = std::adjacent_find(keys.begin(), keys.end()); twice != keys.end()) {
-            throw TreeFault(open.value->line, fmt::format("key '{}' appears twice in one map: remove one of them", *twice));
+            throw TreeFault(open.value->line,
+                            fmt::format("key '{}' appears twice in one map: remove one of them", *twice));
         }
     }
     if (!open.merged.empty()) {

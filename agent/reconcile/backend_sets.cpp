@@ -11,8 +11,12 @@ using compiler::AbiHash;
 using SlotMap = bpf::TypedMap<weft_slot_key, weft_slot>;
 using MaglevMap = bpf::TypedMap<weft_maglev_key, weft_maglev_chunk>;
 
-weft_slot_key slot_key(std::uint64_t set, std::size_t index) { return {set, static_cast<std::uint32_t>(index), 0}; }
-weft_maglev_key chunk_key(std::uint64_t set, std::uint32_t chunk) { return {set, chunk, 0}; }
+weft_slot_key slot_key(std::uint64_t set, std::size_t index) {
+    return {set, static_cast<std::uint32_t>(index), 0};
+}
+weft_maglev_key chunk_key(std::uint64_t set, std::uint32_t chunk) {
+    return {set, chunk, 0};
+}
 
 weft_maglev_chunk chunk_of(const compiler::ServiceFragment& fragment, std::uint32_t chunk) {
     weft_maglev_chunk value{};
@@ -33,7 +37,8 @@ Result<> BackendSets::bind(std::shared_ptr<bpf::MapIo> slots, std::shared_ptr<bp
     idle_.clear();
     found_slots_.clear();
     found_chunks_.clear();
-    WEFT_TRY(SlotMap(*slots_).for_each([&](const weft_slot_key& key, const weft_slot& value) { found_slots_[key] = value; }));
+    WEFT_TRY(SlotMap(*slots_).for_each(
+        [&](const weft_slot_key& key, const weft_slot& value) { found_slots_[key] = value; }));
     return MaglevMap(*maglev_).for_each(
         [&](const weft_maglev_key& key, const weft_maglev_chunk& value) { found_chunks_[key] = AbiHash{}(value); });
 }

@@ -12,12 +12,15 @@ using compiler::PolicyImage;
 
 constexpr auto kAlways = [](const auto&, const auto&) { return true; };
 
-std::uint64_t port_set(const weft_ports_key& key) { return std::uint64_t{key.ports_hi} << 32 | key.ports_lo; }
+std::uint64_t port_set(const weft_ports_key& key) {
+    return std::uint64_t{key.ports_hi} << 32 | key.ports_lo;
+}
 
 std::string policy_title(std::uint64_t id, const Names* names) {
     std::string title = "policy " + id_text(id);
     if (names != nullptr) {
-        if (const auto found = names->policies.find(id); found != names->policies.end() && !found->second.selected_by.empty()) {
+        if (const auto found = names->policies.find(id);
+            found != names->policies.end() && !found->second.selected_by.empty()) {
             title += " (" + found->second.selected_by.front() + (found->second.selected_by.size() > 1 ? ", ...)" : ")");
         }
     }
@@ -26,7 +29,8 @@ std::string policy_title(std::uint64_t id, const Names* names) {
 
 std::string endpoint_title(std::uint64_t cookie, const weft_endpoint& endpoint, const Names* names) {
     if (names != nullptr) {
-        if (const auto found = names->workloads.find(endpoint.workload); found != names->workloads.end() && found->second != nullptr) {
+        if (const auto found = names->workloads.find(endpoint.workload);
+            found != names->workloads.end() && found->second != nullptr) {
             return fmt::format("endpoint {}/{}", found->second->namespace_name, found->second->pod_name);
         }
     }
@@ -64,8 +68,10 @@ void PolicyWriter::write_rules(const PolicyImage& image, const Names* names, App
     });
     const auto fail = [&](std::uint64_t policy, const std::string& map, const Error& error) {
         failed_.try_emplace(policy, Refused{map, error});
-        failures.try_emplace(policy, Failure{policy_title(policy, names), map,
-                                             Error(error.code(), error.message() + "; workloads keep their old policy, new ones are isolated")});
+        failures.try_emplace(
+            policy,
+            Failure{policy_title(policy, names), map,
+                    Error(error.code(), error.message() + "; workloads keep their old policy, new ones are isolated")});
     };
     policies_.put_all(
         image.policies, stats,
@@ -84,7 +90,8 @@ void PolicyWriter::write_rules(const PolicyImage& image, const Names* names, App
 
 void PolicyWriter::write_addresses(const PolicyImage& image, ApplyStats& stats) {
     cidrs_.put_all(image.cidrs, stats, kAlways, [&](const weft_cidr_key& key, const Error& error) {
-        stats.failures.push_back({fmt::format("prefix {}/{}", Ip(key.addr).to_string(), key.prefix_bits), cidrs_.name(), error});
+        stats.failures.push_back(
+            {fmt::format("prefix {}/{}", Ip(key.addr).to_string(), key.prefix_bits), cidrs_.name(), error});
     });
     ipcache_.put_all(image.ipcache, stats, kAlways, [&](const weft_addr& key, const Error& error) {
         stats.failures.push_back(address_failure(key, ipcache_.name(), error));
@@ -106,15 +113,18 @@ void PolicyWriter::flip(const PolicyImage& image, const Names* names, ApplyStats
             const bool same_workload = present != nullptr && present->workload == wanted.workload;
             if (same_workload && present->policy != wanted.policy) {
                 held_.insert(present->policy);
-                stats.failures.push_back({endpoint_title(cookie, wanted, names), failed->second.map,
-                                          Error(failed->second.error.code(), "its new policy could not be written; it keeps its old one")});
+                stats.failures.push_back(
+                    {endpoint_title(cookie, wanted, names), failed->second.map,
+                     Error(failed->second.error.code(), "its new policy could not be written; it keeps its old one")});
                 continue;
             }
             if (!same_workload) {
                 endpoint.policy = 0;
                 endpoint.flags |= WEFT_ENDPOINT_ISOLATED_INGRESS | WEFT_ENDPOINT_ISOLATED_EGRESS;
-                stats.failures.push_back({endpoint_title(cookie, wanted, names), failed->second.map,
-                                          Error(failed->second.error.code(), "its policy could not be written; it is isolated until that succeeds")});
+                stats.failures.push_back(
+                    {endpoint_title(cookie, wanted, names), failed->second.map,
+                     Error(failed->second.error.code(),
+                           "its policy could not be written; it is isolated until that succeeds")});
             }
         }
         if (auto written = endpoints_.put(cookie, endpoint, stats); !written) {
@@ -131,7 +141,8 @@ void PolicyWriter::retire(const PolicyImage& image, const std::function<void()>&
         return [&stats, map](const auto&, const Error& error) { stats.failures.push_back({"removal", map, error}); };
     };
     const auto drop = [&](auto& shadow, const auto& wanted) {
-        shadow.drop_all(shadow.select([&](const auto& key) { return !wanted.contains(key); }), stats, fail(shadow.name()));
+        shadow.drop_all(shadow.select([&](const auto& key) { return !wanted.contains(key); }), stats,
+                        fail(shadow.name()));
     };
     drop(endpoints_, image.endpoints);
     drop(local_, image.local_addresses);
@@ -139,16 +150,16 @@ void PolicyWriter::retire(const PolicyImage& image, const std::function<void()>&
     drop(ipcache_, image.ipcache);
     drop(cidrs_, image.cidrs);
 
-    const std::vector<weft_policy_key> policies =
-        policies_.select([&](const weft_policy_key& key) { return !image.policies.contains(key) && !held_.contains(key.policy); });
+    const std::vector<weft_policy_key> policies = policies_.select(
+        [&](const weft_policy_key& key) { return !image.policies.contains(key) && !held_.contains(key.policy); });
     std::unordered_set<std::uint64_t> held_ports;
     for (const auto& [key, entry] : policies_.actual()) {
         if (held_.contains(key.policy)) {
             held_ports.insert(entry.ports);
         }
     }
-    const std::vector<weft_ports_key> ports =
-        ports_.select([&](const weft_ports_key& key) { return !image.ports.contains(key) && !held_ports.contains(port_set(key)); });
+    const std::vector<weft_ports_key> ports = ports_.select(
+        [&](const weft_ports_key& key) { return !image.ports.contains(key) && !held_ports.contains(port_set(key)); });
     if (!policies.empty() || !ports.empty()) {
         // A program that read an endpoint before its flip may be about to look these rules up.
         grace_period();
@@ -160,7 +171,9 @@ void PolicyWriter::retire(const PolicyImage& image, const std::function<void()>&
 Result<bool> PolicyWriter::mend(DriftReport& report) {
     bool mended = false;
     const auto each = [&](auto& shadow) -> Result<> {
-        WEFT_ASSIGN(const MapDrift drift, shadow.mend_map([&](const Error& error) { report.failures.push_back({"repair", shadow.name(), error}); }));
+        WEFT_ASSIGN(const MapDrift drift, shadow.mend_map([&](const Error& error) {
+            report.failures.push_back({"repair", shadow.name(), error});
+        }));
         if (drift.total() != 0) {
             report.maps[shadow.name()] = drift;
             mended = true;

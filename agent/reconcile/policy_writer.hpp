@@ -21,7 +21,9 @@ public:
     Result<> bind(const bpf::ConfigMaps& maps);
 
     /// Is there anything to do for this image?
-    [[nodiscard]] bool is_current(const std::shared_ptr<const compiler::PolicyImage>& image) const { return image == applied_; }
+    [[nodiscard]] bool is_current(const std::shared_ptr<const compiler::PolicyImage>& image) const {
+        return image == applied_;
+    }
 
     /// Port sets and policy entries.
     void write_rules(const compiler::PolicyImage& image, const compiler::Names* names, ApplyStats& stats);
@@ -32,7 +34,9 @@ public:
     /// Removes what `image` does not have. Rules go after `grace_period`, so that no program is between them.
     void retire(const compiler::PolicyImage& image, const std::function<void()>& grace_period, ApplyStats& stats);
     /// The round is over. Unless it was complete, the same image is worked on again.
-    void finish(std::shared_ptr<const compiler::PolicyImage> image, bool complete) { applied_ = complete ? std::move(image) : nullptr; }
+    void finish(std::shared_ptr<const compiler::PolicyImage> image, bool complete) {
+        applied_ = complete ? std::move(image) : nullptr;
+    }
 
     /// Compares the maps with what should be there and mends them. True when something was mended that cached
     /// verdicts may rest on.

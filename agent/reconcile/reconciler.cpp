@@ -19,14 +19,17 @@ using ConfigMap = bpf::TypedMap<std::uint32_t, weft_config>;
 
 // MEMBARRIER_CMD_GLOBAL waits for an RCU grace period, which every BPF program that runs now is part of. Where the
 // kernel has none (nohz_full), a program may miss a rule that it was about to read: it then denies one packet.
-void kernel_grace_period() { (void)::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0); }
+void kernel_grace_period() {
+    (void)::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
 
 // Time since boot, not a count: an agent that died while it moved to larger maps may have used numbers that the maps
 // it left do not tell.
 std::uint64_t next_revision(std::uint64_t current) {
     timespec now{};
     (void)::clock_gettime(CLOCK_BOOTTIME, &now); // cannot fail for a clock that exists
-    const auto nanoseconds = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(now.tv_nsec);
+    const auto nanoseconds =
+        static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(now.tv_nsec);
     return std::max(current + 1, nanoseconds);
 }
 
@@ -63,7 +66,8 @@ public:
         }
         ApplyStats stats;
         WEFT_TRY(round(state, stats));
-        const bool full = std::ranges::any_of(stats.failures, [](const Failure& failed) { return failed.error.code() == E2BIG; });
+        const bool full =
+            std::ranges::any_of(stats.failures, [](const Failure& failed) { return failed.error.code() == E2BIG; });
         if (full && stats.removed != 0) {
             stats.failures.clear(); // there may be room now: what still fails is reported again
             WEFT_TRY(round(state, stats));
@@ -148,9 +152,17 @@ Reconciler::Reconciler(Reconciler&&) noexcept = default;
 Reconciler& Reconciler::operator=(Reconciler&&) noexcept = default;
 Reconciler::~Reconciler() = default;
 
-Result<> Reconciler::bind(const bpf::ConfigMaps& maps) { return impl_->bind(maps); }
-Result<ApplyStats> Reconciler::apply(const compiler::DesiredState& state) { return impl_->apply(state); }
-Result<DriftReport> Reconciler::repair() { return impl_->repair(); }
-void Reconciler::set_config_flags(std::uint32_t flags) { impl_->set_flags(flags); }
+Result<> Reconciler::bind(const bpf::ConfigMaps& maps) {
+    return impl_->bind(maps);
+}
+Result<ApplyStats> Reconciler::apply(const compiler::DesiredState& state) {
+    return impl_->apply(state);
+}
+Result<DriftReport> Reconciler::repair() {
+    return impl_->repair();
+}
+void Reconciler::set_config_flags(std::uint32_t flags) {
+    impl_->set_flags(flags);
+}
 
 } // namespace weft::reconcile

@@ -11,7 +11,9 @@ namespace {
 
 using compiler::ServiceFragment;
 
-weft_member_key member_key(std::uint64_t service, const weft_addr_port& backend) { return {service, backend, 0}; }
+weft_member_key member_key(std::uint64_t service, const weft_addr_port& backend) {
+    return {service, backend, 0};
+}
 
 KeySet<weft_addr_port> frontend_keys(const FragmentPtr& fragment) {
     KeySet<weft_addr_port> keys;
@@ -22,7 +24,8 @@ KeySet<weft_addr_port> frontend_keys(const FragmentPtr& fragment) {
 }
 
 KeySet<weft_addr_port> member_keys(const FragmentPtr& fragment) {
-    return fragment ? KeySet<weft_addr_port>(fragment->members.begin(), fragment->members.end()) : KeySet<weft_addr_port>{};
+    return fragment ? KeySet<weft_addr_port>(fragment->members.begin(), fragment->members.end())
+                    : KeySet<weft_addr_port>{};
 }
 
 // The UDP backends to which a socket may be connected through this Service.
@@ -41,8 +44,9 @@ KeySet<weft_addr_port> udp_backends(const FragmentPtr& fragment) {
 }
 
 std::string title(const ServiceFragment& fragment) {
-    return fmt::format("service {}/{}{}{}{}", fragment.namespace_name, fragment.name, fragment.port_name.empty() ? "" : " port ",
-                       fragment.port_name, fragment.scope == "external" ? " (external)" : "");
+    return fmt::format("service {}/{}{}{}{}", fragment.namespace_name, fragment.name,
+                       fragment.port_name.empty() ? "" : " port ", fragment.port_name,
+                       fragment.scope == "external" ? " (external)" : "");
 }
 
 } // namespace
@@ -67,7 +71,8 @@ FragmentPtr ServiceWriter::applied(std::uint64_t id) const {
     return found == applied_.end() ? nullptr : found->second;
 }
 
-void ServiceWriter::fail(const ServiceFragment& fragment, const std::string& map, const Error& error, ApplyStats& stats) {
+void ServiceWriter::fail(const ServiceFragment& fragment, const std::string& map, const Error& error,
+                         ApplyStats& stats) {
     failed_.insert(fragment.service_id);
     stats.failures.push_back({title(fragment), map, Error(error.code(), error.message() + "; it stays as it was")});
 }
@@ -151,8 +156,10 @@ bool ServiceWriter::flip_one(const FragmentPtr& fragment, ApplyStats& stats) {
                       owner == owners_.end() ? std::nullopt : std::optional(owner->second)};
         if (auto written = frontends_.put(address, value, stats); !written) {
             for (const Before& old : undo) {
-                // Putting an old value back needs no room, nor does removing a new one: a failure here is left to repair().
-                (void)(old.value ? frontends_.put(old.address, *old.value, stats) : frontends_.drop(old.address, stats));
+                // Putting an old value back needs no room, nor does removing a new one: a failure here is left to
+                // repair().
+                (void)(old.value ? frontends_.put(old.address, *old.value, stats)
+                                 : frontends_.drop(old.address, stats));
                 if (old.owner) {
                     owners_[old.address] = *old.owner;
                 } else {
@@ -282,11 +289,12 @@ void ServiceWriter::retire_found(const Services& desired, ApplyStats& stats) {
             }
         }
         found_frontends_ = !kept.empty();
-        frontends_.drop_all(frontends_.select([&](const weft_addr_port& key) { return !owners_.contains(key) && !kept.contains(key); }), stats,
-                            [&](const weft_addr_port& key, const Error& error) {
-                                found_frontends_ = true;
-                                stats.failures.push_back({"frontend " + to_string(key), frontends_.name(), error});
-                            });
+        frontends_.drop_all(
+            frontends_.select([&](const weft_addr_port& key) { return !owners_.contains(key) && !kept.contains(key); }),
+            stats, [&](const weft_addr_port& key, const Error& error) {
+                found_frontends_ = true;
+                stats.failures.push_back({"frontend " + to_string(key), frontends_.name(), error});
+            });
     }
     std::erase_if(found_members_, [&](const weft_member_key& key) {
         if (failed_.contains(key.service) || !members().remove(key).has_value()) {

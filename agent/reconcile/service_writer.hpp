@@ -48,7 +48,7 @@ private:
 
     Shadow<weft_addr_port, weft_service> frontends_;
     compiler::Image<weft_addr_port, std::uint64_t> owners_; ///< frontend -> service whose fragment wrote it
-    Services applied_;                                       ///< what is wholly in the maps
+    Services applied_; ///< what is wholly in the maps
     std::shared_ptr<bpf::MapIo> member_io_;
     KeySet<weft_member_key> found_members_; ///< in the map at bind(), not claimed yet
     BackendSets sets_;

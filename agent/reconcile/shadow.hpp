@@ -111,8 +111,8 @@ public:
         return {};
     }
 
-    /// Writes what differs from `desired` and for which `want(key, value)` holds. `on_fail(key, error)` hears of each entry that was
-    /// refused; the others go on.
+    /// Writes what differs from `desired` and for which `want(key, value)` holds. `on_fail(key, error)` hears of each
+    /// entry that was refused; the others go on.
     template <typename Want, typename OnFail>
     void put_all(const Image& desired, ApplyStats& stats, Want&& want, OnFail&& on_fail) {
         std::vector<K> keys;

@@ -45,7 +45,8 @@ Result<> FolderWatch::add(const std::string& folder) {
 void FolderWatch::forget(int descriptor) {
     (void)::inotify_rm_watch(fd_.get(), descriptor); // EINVAL: the kernel dropped it with the folder
     if (const auto found = folders_.find(descriptor); found != folders_.end()) {
-        if (const auto name = descriptors_.find(found->second); name != descriptors_.end() && name->second == descriptor) {
+        if (const auto name = descriptors_.find(found->second);
+            name != descriptors_.end() && name->second == descriptor) {
             descriptors_.erase(name);
         }
         folders_.erase(found);
@@ -104,7 +105,9 @@ Result<std::vector<WatchEvent>> FolderWatch::drain(bool& overflow) {
                 continue;
             }
             // The kernel pads the name with zeroes.
-            events.push_back({folder->second, event.len == 0 ? std::string() : std::string(name, ::strnlen(name, event.len)), event.mask});
+            events.push_back({folder->second,
+                              event.len == 0 ? std::string() : std::string(name, ::strnlen(name, event.len)),
+                              event.mask});
             if ((event.mask & IN_IGNORED) != 0) {
                 forget(event.wd);
             }

@@ -64,7 +64,8 @@ std::optional<FileMark> mark_of(const std::string& path) {
     if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
         return {};
     }
-    return FileMark{status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+    return FileMark{status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
+                    nanoseconds(status.st_ctim)};
 }
 
 k8s::ParseOutcome read_manifest(const std::string& path) {
@@ -74,9 +75,12 @@ k8s::ParseOutcome read_manifest(const std::string& path) {
     }
     k8s::ParseOutcome outcome;
     outcome.incomplete = true;
-    outcome.refusals.push_back({{}, {path, 0}, {},
-                                fmt::format("the file cannot be read: {}; what it defined before stays in force", text.error().message()),
-                                false});
+    outcome.refusals.push_back(
+        {{},
+         {path, 0},
+         {},
+         fmt::format("the file cannot be read: {}; what it defined before stays in force", text.error().message()),
+         false});
     return outcome;
 }
 

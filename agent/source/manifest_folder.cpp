@@ -39,7 +39,8 @@ bool is_below(const std::string& path, const std::string& folder) {
 /// A link, or a further name of a file: it appears whole, no writer will close it under this name.
 bool appears_whole(const std::string& path) {
     struct stat status{};
-    return ::lstat(path.c_str(), &status) == 0 && (S_ISLNK(status.st_mode) || (S_ISREG(status.st_mode) && status.st_nlink > 1));
+    return ::lstat(path.c_str(), &status) == 0 &&
+           (S_ISLNK(status.st_mode) || (S_ISREG(status.st_mode) && status.st_nlink > 1));
 }
 
 /// The tree as it is now.
@@ -47,18 +48,20 @@ struct Listing {
     std::set<std::string> files;
     std::set<std::string> folders;
     std::set<std::string> unreadable; ///< folders that exist but cannot be listed: what they held is not gone
-    std::optional<Error> trouble;     ///< the first fault met
+    std::optional<Error> trouble; ///< the first fault met
 };
 
 /// Names present under `path` that stand for a file or a dangling link.
 bool stands_for_file(const dirent& entry, const std::string& path) {
     struct stat status{};
-    return entry.d_type == DT_REG || (::lstat(path.c_str(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISLNK(status.st_mode)));
+    return entry.d_type == DT_REG ||
+           (::lstat(path.c_str(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISLNK(status.st_mode)));
 }
 
 bool is_real_folder(const dirent& entry, const std::string& path) {
     struct stat status{};
-    return entry.d_type == DT_DIR || (entry.d_type == DT_UNKNOWN && ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode));
+    return entry.d_type == DT_DIR ||
+           (entry.d_type == DT_UNKNOWN && ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode));
 }
 
 } // namespace
@@ -82,7 +85,8 @@ struct ManifestFolder::State {
     bool take_folder(store::Store& store, const std::string& folder);
     bool refresh_links(store::Store& store);
     bool still_written(const std::string& path);
-    bool apply(store::Store& store, const WatchEvent& event, std::set<std::string>& changed, std::set<std::string>& dropped);
+    bool apply(store::Store& store, const WatchEvent& event, std::set<std::string>& changed,
+               std::set<std::string>& dropped);
     [[nodiscard]] std::optional<Error> root_fault() const;
 };
 
@@ -121,7 +125,8 @@ void ManifestFolder::State::list(const std::string& folder, int depth, Listing& 
         if (depth < kMaxFolderDepth) {
             list(path, depth + 1, listing);
         } else {
-            note(Error(ELOOP, fmt::format("folder {} is nested deeper than {} levels: it is not read", path, kMaxFolderDepth)));
+            note(Error(ELOOP, fmt::format("folder {} is nested deeper than {} levels: it is not read", path,
+                                          kMaxFolderDepth)));
         }
     }
 }
@@ -129,11 +134,15 @@ void ManifestFolder::State::list(const std::string& folder, int depth, Listing& 
 std::optional<Error> ManifestFolder::State::root_fault() const {
     const auto id = folder_id(root);
     if (!id) {
-        return Error(ENOENT, fmt::format("manifests folder {} is gone: its last good objects stay in force until it comes back", root));
+        return Error(
+            ENOENT,
+            fmt::format("manifests folder {} is gone: its last good objects stay in force until it comes back", root));
     }
     if (*id != root_id) {
-        return Error(ESTALE, fmt::format("manifests folder {} was replaced or unmounted: its last good objects stay in force "
-                                         "until the folder there holds manifests", root));
+        return Error(ESTALE,
+                     fmt::format("manifests folder {} was replaced or unmounted: its last good objects stay in force "
+                                 "until the folder there holds manifests",
+                                 root));
     }
     return {};
 }
@@ -231,8 +240,10 @@ Result<bool> ManifestFolder::State::scan(store::Store& store, bool all) {
     watch.keep_only(listing.folders);
     if (gone && listing.files.empty() && !files.empty()) {
         // An empty mount point is no order to delete everything.
-        trouble = Error(ESTALE, fmt::format("manifests folder {} is empty since it went away: the last good objects stay in force "
-                                            "until it holds manifests", root));
+        trouble = Error(
+            ESTALE, fmt::format("manifests folder {} is empty since it went away: the last good objects stay in force "
+                                "until it holds manifests",
+                                root));
         return false;
     }
     gone = false;

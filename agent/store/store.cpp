@@ -51,9 +51,9 @@ void Store::State::settle(const k8s::ObjectKey& key) {
     }
     if (versions != 0) {
         const Entry& entry = in_api != api.end() ? in_api->second : files.at(*in_files->second.begin()).objects.at(key);
-        std::visit(
-            [&]<typename T>(const std::shared_ptr<const T>& object) { std::get<WorkingTable<T>>(tables).set(name, object); },
-            entry);
+        std::visit([&]<typename T>(
+                       const std::shared_ptr<const T>& object) { std::get<WorkingTable<T>>(tables).set(name, object); },
+                   entry);
         return;
     }
     std::apply(
@@ -126,7 +126,8 @@ void Store::replace_file(const std::string& name, k8s::ParseOutcome outcome) {
     for (Refusal& refusal : outcome.refusals) {
         mentioned.insert(refusal.key);
         // A fault that no object can be named for leaves whatever the file defined before.
-        refusal.last_good_in_force = file.objects.contains(refusal.key) || (refusal.key.name.empty() && !file.objects.empty());
+        refusal.last_good_in_force =
+            file.objects.contains(refusal.key) || (refusal.key.name.empty() && !file.objects.empty());
     }
     if (!outcome.incomplete) {
         for (auto known = file.objects.begin(); known != file.objects.end();) {

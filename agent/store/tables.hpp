@@ -73,8 +73,9 @@ struct WorkingTable {
     }
 };
 
-using WorkingTables = std::tuple<WorkingTable<k8s::Namespace>, WorkingTable<k8s::Node>, WorkingTable<k8s::ServiceAccount>,
-                                 WorkingTable<k8s::Pod>, WorkingTable<k8s::Deployment>, WorkingTable<k8s::Service>,
-                                 WorkingTable<k8s::EndpointSlice>, WorkingTable<k8s::NetworkPolicy>>;
+using WorkingTables =
+    std::tuple<WorkingTable<k8s::Namespace>, WorkingTable<k8s::Node>, WorkingTable<k8s::ServiceAccount>,
+               WorkingTable<k8s::Pod>, WorkingTable<k8s::Deployment>, WorkingTable<k8s::Service>,
+               WorkingTable<k8s::EndpointSlice>, WorkingTable<k8s::NetworkPolicy>>;
 
 } // namespace weft::store

@@ -138,7 +138,8 @@ std::string end_text(const flow::Endpoint& end, const weft_addr_port& at) {
     return ip.is_v4() ? fmt::format("{}:{}", ip.to_string(), at.port) : fmt::format("[{}]:{}", ip.to_string(), at.port);
 }
 
-void set_ports(flow::Flow& out, const weft_event& event, const weft_addr_port& source, const weft_addr_port& destination) {
+void set_ports(flow::Flow& out, const weft_event& event, const weft_addr_port& source,
+               const weft_addr_port& destination) {
     auto set = [&](auto& l4) {
         l4.set_source_port(source.port);
         l4.set_destination_port(destination.port);
@@ -212,8 +213,9 @@ void add_service(flow::Flow& out, const weft_event& event, const EnrichContext& 
     const auto& service = *found->second;
     out.mutable_destination_service()->set_name(service.name);
     out.mutable_destination_service()->set_namespace_(service.namespace_name);
-    out.mutable_weft()->set_service(fmt::format("{}/{}:{}", service.namespace_name, service.name,
-                                                service.port_name.empty() ? std::to_string(event.asked.port) : service.port_name));
+    out.mutable_weft()->set_service(
+        fmt::format("{}/{}:{}", service.namespace_name, service.name,
+                    service.port_name.empty() ? std::to_string(event.asked.port) : service.port_name));
 }
 
 void add_detail(flow::Flow& out, const weft_event& event) {
@@ -232,7 +234,8 @@ void add_detail(flow::Flow& out, const weft_event& event) {
     detail.set_packet_level(event.flags & WEFT_EVENT_PACKET);
 }
 
-std::string summary(const flow::Flow& out, const weft_event& event, const weft_addr_port& from, const weft_addr_port& to) {
+std::string summary(const flow::Flow& out, const weft_event& event, const weft_addr_port& from,
+                    const weft_addr_port& to) {
     const auto& detail = out.weft();
     std::string text = fmt::format("{} {} -> {}", protocol_name(event.local.proto), end_text(out.source(), from),
                                    end_text(out.destination(), to));

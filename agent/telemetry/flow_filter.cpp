@@ -74,7 +74,8 @@ bool name_matches(const std::string& pattern, const std::string& namespace_name,
 bool has_label(const flow::Endpoint& end, std::string_view wanted) {
     return std::ranges::any_of(end.labels(), [&](const std::string& label) {
         auto same = [&](std::string_view have) {
-            return have == wanted || (wanted.find('=') == std::string_view::npos && have.substr(0, have.find('=')) == wanted);
+            return have == wanted ||
+                   (wanted.find('=') == std::string_view::npos && have.substr(0, have.find('=')) == wanted);
         };
         const auto colon = label.find(':');
         return same(label) || (colon != std::string::npos && same(std::string_view(label).substr(colon + 1)));
@@ -142,7 +143,8 @@ Result<std::vector<Predicate>> compile(const flow::FlowFilter& filter) {
     WEFT_ASSIGN(const auto source_ports, parse_ports("source_port", filter.source_port()));
     WEFT_ASSIGN(const auto destination_ports, parse_ports("destination_port", filter.destination_port()));
     any_of(all, source_ips, [](const flow::Flow& f, const Cidr& c) { return address_in(f.ip().source(), c); });
-    any_of(all, destination_ips, [](const flow::Flow& f, const Cidr& c) { return address_in(f.ip().destination(), c); });
+    any_of(all, destination_ips,
+           [](const flow::Flow& f, const Cidr& c) { return address_in(f.ip().destination(), c); });
     any_of(all, source_ports, [](const flow::Flow& f, std::uint32_t p) { return ports_of(f).first == p; });
     any_of(all, destination_ports, [](const flow::Flow& f, std::uint32_t p) { return ports_of(f).second == p; });
     any_of(all, filter.source_pod(), [](const flow::Flow& f, const std::string& p) {
@@ -154,7 +156,8 @@ Result<std::vector<Predicate>> compile(const flow::FlowFilter& filter) {
     any_of(all, filter.destination_service(), [](const flow::Flow& f, const std::string& p) {
         return name_matches(p, f.destination_service().namespace_(), f.destination_service().name());
     });
-    any_of(all, filter.source_label(), [](const flow::Flow& f, const std::string& s) { return labels_match(f.source(), s); });
+    any_of(all, filter.source_label(),
+           [](const flow::Flow& f, const std::string& s) { return labels_match(f.source(), s); });
     any_of(all, filter.destination_label(),
            [](const flow::Flow& f, const std::string& s) { return labels_match(f.destination(), s); });
     any_of(all, filter.protocol(),
@@ -162,7 +165,8 @@ Result<std::vector<Predicate>> compile(const flow::FlowFilter& filter) {
     any_of(all, filter.verdict(), [](const flow::Flow& f, int v) { return f.verdict() == v; });
     any_of(all, filter.traffic_direction(), [](const flow::Flow& f, int d) { return f.traffic_direction() == d; });
     any_of(all, filter.ip_version(), [](const flow::Flow& f, int v) { return f.ip().ipversion() == v; });
-    any_of(all, filter.source_identity(), [](const flow::Flow& f, std::uint32_t i) { return f.source().identity() == i; });
+    any_of(all, filter.source_identity(),
+           [](const flow::Flow& f, std::uint32_t i) { return f.source().identity() == i; });
     any_of(all, filter.destination_identity(),
            [](const flow::Flow& f, std::uint32_t i) { return f.destination().identity() == i; });
     any_of(all, filter.node_name(), [](const flow::Flow& f, const std::string& n) {
@@ -181,7 +185,8 @@ Result<FlowFilter> FlowFilter::make(const List& whitelist, const List& blacklist
             // A filter of a newer client that asks for more than we know must not pass everything.
             const auto& unknown = filter.GetReflection()->GetUnknownFields(filter);
             if (!unknown.empty()) {
-                return invalid("the filter has a field that this agent does not know (number {})", unknown.field(0).number());
+                return invalid("the filter has a field that this agent does not know (number {})",
+                               unknown.field(0).number());
             }
             WEFT_ASSIGN(auto all, compile(filter));
             out->push_back({std::move(all)});

@@ -13,7 +13,7 @@
 namespace flow {
 class Flow;
 class FlowFilter;
-}
+} // namespace flow
 
 namespace weft::telemetry {
 

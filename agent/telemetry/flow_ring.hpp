@@ -37,8 +37,8 @@ public:
     /// What a reader gets.
     struct Batch {
         std::vector<FlowPtr> flows;
-        std::uint64_t next = 1;    ///< pass as `from` of the next read
-        std::uint64_t missed = 0;  ///< flows between `from` and the first of these that were overwritten
+        std::uint64_t next = 1; ///< pass as `from` of the next read
+        std::uint64_t missed = 0; ///< flows between `from` and the first of these that were overwritten
         std::uint64_t kernel_lost = 0; ///< total of set_kernel_lost
         bool closed = false;
     };
@@ -65,7 +65,7 @@ private:
     mutable std::mutex mutex_;
     mutable std::condition_variable news_;
     std::vector<FlowPtr> slots_; ///< number n lies in slot (n - 1) % capacity
-    std::uint64_t next_ = 1;     ///< number of the next flow
+    std::uint64_t next_ = 1; ///< number of the next flow
     std::uint64_t kernel_lost_ = 0;
     bool closed_ = false;
 };

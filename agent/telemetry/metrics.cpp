@@ -53,7 +53,8 @@ double age_seconds(std::chrono::steady_clock::time_point since) {
 
 void add_counters(Families& out, const admin::Counters& read, const FlowRing::Stats& ring) {
     const auto& c = read.counters;
-    out.counter("weft_connections_opened_total", "Connections that governed workloads opened (egress) or accepted (ingress).")
+    out.counter("weft_connections_opened_total",
+                "Connections that governed workloads opened (egress) or accepted (ingress).")
         .add({{"direction", "egress"}}, at(c, WEFT_COUNTER_CONNECTS))
         .add({{"direction", "ingress"}}, at(c, WEFT_COUNTER_ACCEPTS));
     out.counter("weft_connections_closed_total", "Connections of governed workloads that ended, for whatever cause.")
@@ -81,7 +82,8 @@ void add_counters(Families& out, const admin::Counters& read, const FlowRing::St
                 continue; // lost events have a family of their own
             }
             for (std::uint8_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
-                out.add({{"reason", std::string(reason_label(reason))}, {"direction", std::string(direction_label(direction))}},
+                out.add({{"reason", std::string(reason_label(reason))},
+                         {"direction", std::string(direction_label(direction))}},
                         at(read.drops, static_cast<std::size_t>(reason) * WEFT_DIRECTION_COUNT + direction));
             }
         }
@@ -89,7 +91,8 @@ void add_counters(Families& out, const admin::Counters& read, const FlowRing::St
     for (std::size_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
         lost += at(read.drops, static_cast<std::size_t>(WEFT_REASON_EVENT_LOST) * WEFT_DIRECTION_COUNT + direction);
     }
-    out.counter("weft_events_lost_total", "Flow events that did not fit into the kernel's ring. Counters stay exact.").add({}, lost);
+    out.counter("weft_events_lost_total", "Flow events that did not fit into the kernel's ring. Counters stay exact.")
+        .add({}, lost);
     out.counter("weft_flows_total", "Flows that the agent read from the kernel and kept for `weft flows`.")
         .add({}, static_cast<double>(ring.seen));
 }
@@ -125,7 +128,8 @@ void add_state(Families& out, const admin::AgentView& view) {
         .add({{"version", WEFT_VERSION}, {"node", health.node_name}}, 1);
     out.gauge("weft_ready", "1 when a complete state is in the kernel and the live connect probe did not fail.")
         .add({}, health.synced && health.probe != admin::HookProbe::kFailed ? 1 : 0);
-    out.gauge("weft_hooks_attached", "Kernel hooks that are attached.").add({}, static_cast<double>(health.hooks.size()));
+    out.gauge("weft_hooks_attached", "Kernel hooks that are attached.")
+        .add({}, static_cast<double>(health.hooks.size()));
     out.gauge("weft_policy_revision", "Policy revision in force; grows with each policy change.")
         .add({}, static_cast<double>(health.policy_revision));
     out.gauge("weft_snapshot_version", "Version of the object snapshot in force.")
@@ -161,7 +165,8 @@ public:
         if (maps) {
             add_maps(out, *maps);
         }
-        out.gauge("weft_scrape_failed", "1 when this part of the page could not be read from the kernel and is missing.")
+        out.gauge("weft_scrape_failed",
+                  "1 when this part of the page could not be read from the kernel and is missing.")
             .add({{"part", "counters"}}, counters ? 0 : 1)
             .add({{"part", "maps"}}, maps ? 0 : 1);
         return out.take();
@@ -180,7 +185,8 @@ MetricsServer::MetricsServer(MetricsServer&&) noexcept = default;
 MetricsServer& MetricsServer::operator=(MetricsServer&&) noexcept = default;
 MetricsServer::~MetricsServer() = default;
 
-Result<MetricsServer> MetricsServer::start(const std::string& address, const admin::AgentView& view, const FlowRing& ring) {
+Result<MetricsServer> MetricsServer::start(const std::string& address, const admin::AgentView& view,
+                                           const FlowRing& ring) {
     auto impl = std::make_unique<Impl>(view, ring);
     try {
         impl->exposer = std::make_unique<prometheus::Exposer>(address, 1);
@@ -188,8 +194,8 @@ Result<MetricsServer> MetricsServer::start(const std::string& address, const adm
         impl->self = std::shared_ptr<Impl>(impl.get(), [](Impl*) {});
         impl->exposer->RegisterCollectable(impl->self, "/metrics");
     } catch (const std::exception& error) {
-        return failure(EADDRINUSE, "cannot serve metrics on {}: {}; give another address, or none to turn them off", address,
-                       error.what());
+        return failure(EADDRINUSE, "cannot serve metrics on {}: {}; give another address, or none to turn them off",
+                       address, error.what());
     }
     return MetricsServer(std::move(impl));
 }

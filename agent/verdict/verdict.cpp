@@ -67,7 +67,8 @@ const std::uint64_t* PolicyIndex::rule_at(const weft_ports_key& key) const {
     weft_ports_key shorter = key;
     for (std::uint32_t bits = 16;; --bits) {
         shorter.prefix_bits = WEFT_PORTS_PREFIX + bits;
-        shorter.port_be = bits == 0 ? 0 : htons(static_cast<std::uint16_t>(ntohs(key.port_be) & (0xffffU << (16 - bits))));
+        shorter.port_be =
+            bits == 0 ? 0 : htons(static_cast<std::uint16_t>(ntohs(key.port_be) & (0xffffU << (16 - bits))));
         if (const auto found = image_->ports.find(shorter); found != image_->ports.end()) {
             return &found->second;
         }

@@ -23,8 +23,8 @@ public:
 
     /// May the workload of this network namespace talk to `peer`? `port`: ingress the workload's own, egress the
     /// peer's. `direction`: WEFT_INGRESS or WEFT_EGRESS. An unknown workload is denied, as in the kernel.
-    [[nodiscard]] Decision decide(std::uint64_t netns_cookie, std::uint8_t direction, const Ip& peer, std::uint8_t protocol,
-                                  std::uint16_t port) const;
+    [[nodiscard]] Decision decide(std::uint64_t netns_cookie, std::uint8_t direction, const Ip& peer,
+                                  std::uint8_t protocol, std::uint16_t port) const;
 
     // The look-ups of bpf/lib/verdict.h.
     [[nodiscard]] const weft_peer* peer_of(const weft_addr& addr) const;

@@ -54,11 +54,14 @@ double run_once(const std::string& program, const Streams& streams, const std::v
     pid_t child = 0;
     int status = 0;
     const auto start = Clock::now();
-    const bool ran = ::posix_spawn(&child, program.c_str(), &actions, nullptr, arguments.data(), environment.data()) == 0 &&
-                     ::waitpid(child, &status, 0) == child;
+    const bool ran =
+        ::posix_spawn(&child, program.c_str(), &actions, nullptr, arguments.data(), environment.data()) == 0 &&
+        ::waitpid(child, &status, 0) == child;
     const auto end = Clock::now();
     ::posix_spawn_file_actions_destroy(&actions);
-    return ran && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? std::chrono::duration<double, std::milli>(end - start).count() : -1;
+    return ran && WIFEXITED(status) && WEXITSTATUS(status) == 0
+               ? std::chrono::duration<double, std::milli>(end - start).count()
+               : -1;
 }
 
 struct Summary {
@@ -67,7 +70,9 @@ struct Summary {
 
 Summary summarise(std::vector<double> times) {
     std::ranges::sort(times);
-    const auto at = [&](double share) { return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))]; };
+    const auto at = [&](double share) {
+        return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))];
+    };
     return {at(0.5), at(0.99), times.back()};
 }
 
@@ -75,14 +80,16 @@ Summary summarise(std::vector<double> times) {
 
 int main(int argc, char** argv) {
     const int runs = std::max(10, argc > 1 ? std::atoi(argv[1]) : 1000);
-    const std::string program = std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "bin/weft-cni";
+    const std::string program =
+        std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "bin/weft-cni";
     std::string folder = std::filesystem::temp_directory_path() / "weft-bench-XXXXXX";
     if (::mkdtemp(folder.data()) == nullptr) {
         std::perror("mkdtemp");
         return 1;
     }
     AtOnce handler;
-    auto server = weft::enrol::EnrolServer::start({.path = folder + "/enrol.sock", .allowed_uid = ::geteuid()}, handler);
+    auto server =
+        weft::enrol::EnrolServer::start({.path = folder + "/enrol.sock", .allowed_uid = ::geteuid()}, handler);
     if (!server) {
         std::fprintf(stderr, "%s\n", server.error().message().c_str());
         return 1;
@@ -90,13 +97,18 @@ int main(int argc, char** argv) {
     const std::string input = fmt::format(
         R"({{"cniVersion":"1.0.0","name":"cluster","type":"weft-cni","agentSocket":"{}/enrol.sock","prevResult":{{"cniVersion":"1.0.0","interfaces":[{{"name":"veth1","mac":"02:00:00:00:00:01"}},{{"name":"eth0","mac":"02:00:00:00:00:02","sandbox":"/run/netns/x"}}],"ips":[{{"address":"10.1.0.5/24","interface":1,"gateway":"10.1.0.1"}},{{"address":"fd00::5/64","interface":1}}],"routes":[{{"dst":"0.0.0.0/0"}}],"dns":{{}}}}}})",
         folder);
-    const Streams streams{weft::UniqueFd(::memfd_create("in", MFD_CLOEXEC)), weft::UniqueFd(::open("/dev/null", O_WRONLY | O_CLOEXEC))};
+    const Streams streams{weft::UniqueFd(::memfd_create("in", MFD_CLOEXEC)),
+                          weft::UniqueFd(::open("/dev/null", O_WRONLY | O_CLOEXEC))};
     if (::write(streams.in.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size())) {
         std::perror("memfd");
         return 1;
     }
-    const std::vector<std::string> variables = {"CNI_COMMAND=ADD", "CNI_CONTAINERID=bench", "CNI_NETNS=/run/netns/x", "CNI_IFNAME=eth0",
-                                                "CNI_ARGS=K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u", "CNI_PATH=/opt/cni/bin"};
+    const std::vector<std::string> variables = {"CNI_COMMAND=ADD",
+                                                "CNI_CONTAINERID=bench",
+                                                "CNI_NETNS=/run/netns/x",
+                                                "CNI_IFNAME=eth0",
+                                                "CNI_ARGS=K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u",
+                                                "CNI_PATH=/opt/cni/bin"};
     std::vector<double> add;
     std::vector<double> nothing;
     for (int i = 0; i < runs; ++i) { // alternating, so that both see the same machine
@@ -112,8 +124,9 @@ int main(int argc, char** argv) {
     }
     const Summary own = summarise(std::move(add));
     const Summary base = summarise(std::move(nothing));
-    fmt::print(R"({{"benchmark":"cni_add","unit":"ms","runs":{},"weft_cni":{{"p50":{:.3f},"p99":{:.3f},"max":{:.3f}}},"bin_true":{{"p50":{:.3f},"p99":{:.3f},"max":{:.3f}}},"goal_p99":15,"met":{}}})"
-               "\n",
-               runs, own.p50, own.p99, own.max, base.p50, base.p99, base.max, own.p99 <= 15 ? "true" : "false");
+    fmt::print(
+        R"({{"benchmark":"cni_add","unit":"ms","runs":{},"weft_cni":{{"p50":{:.3f},"p99":{:.3f},"max":{:.3f}}},"bin_true":{{"p50":{:.3f},"p99":{:.3f},"max":{:.3f}}},"goal_p99":15,"met":{}}})"
+        "\n",
+        runs, own.p50, own.p99, own.max, base.p50, base.p99, base.max, own.p99 <= 15 ? "true" : "false");
     return 0;
 }

@@ -68,9 +68,10 @@ nlohmann::json datagrams(std::uint32_t entries) {
     }
     const double extra = (median(weft_rounds) - median(direct_rounds)) / kDatagrams * 1e9;
     std::fprintf(stderr, "%-10u direct %6.0f ns   weft %6.0f ns  +%.0f ns a packet, rate ÷ direct %.3f\n", entries,
-                median(direct_rounds) / kDatagrams * 1e9, median(weft_rounds) / kDatagrams * 1e9, extra,
-                median(direct_rounds) / median(weft_rounds));
-    return {{"policy_entries", entries}, {"extra_ns_per_packet", extra},
+                 median(direct_rounds) / kDatagrams * 1e9, median(weft_rounds) / kDatagrams * 1e9, extra,
+                 median(direct_rounds) / median(weft_rounds));
+    return {{"policy_entries", entries},
+            {"extra_ns_per_packet", extra},
             {"rate_vs_direct", median(direct_rounds) / median(weft_rounds)}};
 }
 

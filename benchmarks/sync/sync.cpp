@@ -80,7 +80,9 @@ double resident_mb() {
     return 0;
 }
 
-weft::bpf::ConfigMaps fresh_maps() { return kernel_config_maps(262144); }
+weft::bpf::ConfigMaps fresh_maps() {
+    return kernel_config_maps(262144);
+}
 
 bool sync(Reconciler& reconciler, const weft::bpf::ConfigMaps& maps, const DesiredState& desired) {
     if (!reconciler.bind(maps)) {

@@ -34,8 +34,7 @@ static __always_inline bool addr_is_self(const struct weft_addr *a)
 {
 	if (addr_is_v4(a))
 		return a->word[3] == 0 || (bpf_ntohl(a->word[3]) >> 24) == 127;
-	return a->word[0] == 0 && a->word[1] == 0 && a->word[2] == 0 &&
-	       (a->word[3] == 0 || a->word[3] == bpf_htonl(1));
+	return a->word[0] == 0 && a->word[1] == 0 && a->word[2] == 0 && (a->word[3] == 0 || a->word[3] == bpf_htonl(1));
 }
 
 /* fe80::/10 and 169.254.0.0/16 need no entry anywhere: they never leave the link */

@@ -9,8 +9,8 @@
 #include "lib/socket.bpf.h"
 
 /* Outcomes of call_begin. */
-#define WEFT_CALL_GO 0      /* judge and translate it */
-#define WEFT_CALL_PASS 1    /* not ours: leave it alone */
+#define WEFT_CALL_GO 0   /* judge and translate it */
+#define WEFT_CALL_PASS 1 /* not ours: leave it alone */
 #define WEFT_CALL_REFUSE 2
 
 /* One call that names a destination. */
@@ -31,7 +31,7 @@ static __always_inline int call_refuse(void)
 }
 
 static __always_inline void call_report(const struct weft_call *call, const struct weft_socket *socket,
-					const struct weft_endpoint *workload, __u8 kind, __u8 reason)
+                                        const struct weft_endpoint *workload, __u8 kind, __u8 reason)
 {
 	struct weft_event *event;
 
@@ -53,7 +53,7 @@ static __always_inline void call_report(const struct weft_call *call, const stru
 
 /* Finds (or makes) the socket's state and its workload. */
 static __always_inline int call_begin(struct bpf_sock_addr *ctx, const struct weft_call *call,
-				      struct weft_socket **out_socket, const struct weft_endpoint **out_workload)
+                                      struct weft_socket **out_socket, const struct weft_endpoint **out_workload)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct weft_socket *socket;
@@ -103,7 +103,7 @@ static __always_inline __u64 call_source(const struct weft_endpoint *workload, c
 
 /* Translates call->asked to call->to. Returns 0, or -ECONNREFUSED (reported) when the Service has no backend. */
 static __always_inline int call_translate(struct weft_call *call, const struct weft_socket *socket,
-					  const struct weft_endpoint *workload)
+                                          const struct weft_endpoint *workload)
 {
 	struct weft_choice choice = {};
 	struct weft_addr_port asked = call->asked;

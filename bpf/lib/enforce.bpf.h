@@ -37,7 +37,7 @@ static __always_inline void passage_flow(const struct weft_passage *p, __u64 net
 }
 
 static __always_inline int passage_judge(struct weft_passage *p, const struct weft_endpoint *workload,
-					 const struct weft_flow *flow, __u8 direction)
+                                         const struct weft_flow *flow, __u8 direction)
 {
 	struct weft_question question = { .peer = flow->peer.addr, .proto = flow->peer.proto };
 
@@ -48,7 +48,7 @@ static __always_inline int passage_judge(struct weft_passage *p, const struct we
 }
 
 static __always_inline void passage_report(const struct weft_passage *p, __u64 netns,
-					   const struct weft_endpoint *workload, __u8 reason)
+                                           const struct weft_endpoint *workload, __u8 reason)
 {
 	bool in = p->direction == WEFT_INGRESS;
 	struct weft_event *event;
@@ -82,7 +82,7 @@ static __always_inline bool source_is_own(const struct weft_endpoint *workload, 
 
 /* A TCP socket: one judgement for the connection, in the direction in which it was opened. */
 static __always_inline bool enforce_stream(struct weft_passage *p, struct weft_socket *socket,
-					   const struct weft_endpoint *workload, bool listening)
+                                           const struct weft_endpoint *workload, bool listening)
 {
 	struct weft_flow flow;
 	bool allow;
@@ -90,8 +90,8 @@ static __always_inline bool enforce_stream(struct weft_passage *p, struct weft_s
 	passage_flow(p, socket->netns, &flow);
 	if (listening)
 		socket->role = WEFT_ROLE_NONE; /* it may have connected before it listened */
-	allow = passage_judge(p, workload, &flow,
-			      socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS) == WEFT_VERDICT_ALLOW;
+	allow = passage_judge(p, workload, &flow, socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS) ==
+	        WEFT_VERDICT_ALLOW;
 	if (!listening) {
 		socket->rule = p->rule;
 		socket->verdict = allow ? WEFT_VERDICT_ALLOW : WEFT_VERDICT_DENY;
@@ -104,7 +104,8 @@ static __always_inline bool enforce_stream(struct weft_passage *p, struct weft_s
 static __always_inline bool enforce_datagram(struct weft_passage *p, __u64 netns, const struct weft_endpoint *workload)
 {
 	__u8 other = p->direction == WEFT_INGRESS ? WEFT_EGRESS : WEFT_INGRESS;
-	__u32 needs_track = p->direction == WEFT_INGRESS ? WEFT_ENDPOINT_ISOLATED_EGRESS : WEFT_ENDPOINT_ISOLATED_INGRESS;
+	__u32 needs_track =
+		p->direction == WEFT_INGRESS ? WEFT_ENDPOINT_ISOLATED_EGRESS : WEFT_ENDPOINT_ISOLATED_INGRESS;
 	struct weft_flow flow;
 
 	passage_flow(p, netns, &flow);

@@ -37,7 +37,8 @@ static __always_inline void event_send(struct weft_event *event)
 {
 	__u64 waiting = bpf_ringbuf_query(&weft_events, BPF_RB_AVAIL_DATA);
 	/* Wake once per eighth that fills up, not once per event from there on: a wake-up costs more than an event. */
-	bool crossed = waiting / WEFT_EVENT_WAKEUP_BYTES != (waiting + WEFT_EVENT_RECORD_BYTES) / WEFT_EVENT_WAKEUP_BYTES;
+	bool crossed =
+		waiting / WEFT_EVENT_WAKEUP_BYTES != (waiting + WEFT_EVENT_RECORD_BYTES) / WEFT_EVENT_WAKEUP_BYTES;
 
 	bpf_ringbuf_submit(event, crossed ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }

@@ -104,9 +104,9 @@ static __always_inline __u32 pick_least_connections(const struct weft_service *s
 		return service->slot_count;
 	/* load / weight, compared without division; +1 so that an idle heavy backend beats an idle light one */
 	return (backend_load(&slot_a->backend) + 1) * slot_b->weight <=
-			       (backend_load(&slot_b->backend) + 1) * slot_a->weight ?
-		       a :
-		       b;
+	                       (backend_load(&slot_b->backend) + 1) * slot_a->weight ?
+	               a :
+	               b;
 }
 
 static __always_inline bool member_usable(__u64 service, const struct weft_addr_port *backend)
@@ -121,7 +121,7 @@ static __always_inline bool member_usable(__u64 service, const struct weft_addr_
  * (its address). Returns 0 with *choice filled, 1 when `asked` is no Service, -ECONNREFUSED when it has no backend.
  */
 static __noinline int select_backend(const struct weft_addr_port *asked, __u64 client, __u64 source,
-				     struct weft_choice *choice)
+                                     struct weft_choice *choice)
 {
 	const struct weft_service *service;
 	const struct weft_slot *slot;

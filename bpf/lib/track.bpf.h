@@ -20,7 +20,7 @@ struct weft_flow {
 };
 
 static __always_inline void track_key(const struct weft_flow *flow, __u8 reply_direction,
-				      struct weft_udp_track_key *key)
+                                      struct weft_udp_track_key *key)
 {
 	__builtin_memset(key, 0, sizeof *key);
 	key->netns = flow->netns;
@@ -48,7 +48,7 @@ static __always_inline int track_open(const struct weft_flow *flow, __u8 reply_d
 
 /* Is this a reply, in `direction`, of a flow that was allowed and still is? */
 static __always_inline bool track_is_reply(const struct weft_endpoint *workload, const struct weft_flow *flow,
-					   __u8 direction, __u64 revision)
+                                           __u8 direction, __u64 revision)
 {
 	struct weft_udp_track_key key;
 	struct weft_udp_track *known;

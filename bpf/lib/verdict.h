@@ -23,7 +23,7 @@ struct weft_question {
 	struct weft_addr peer; /* after translation: the backend, not the Service */
 	__u16 port_be;         /* ingress: the workload's own port; egress: the peer's; 0 without ports */
 	__u8 proto;
-	__u8 direction;        /* WEFT_INGRESS, WEFT_EGRESS */
+	__u8 direction; /* WEFT_INGRESS, WEFT_EGRESS */
 };
 
 /* Does the entry for `identity` open the port? Returns WEFT_VERDICT_ALLOW with *rule set, or WEFT_VERDICT_DENY. */

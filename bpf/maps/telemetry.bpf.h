@@ -11,7 +11,7 @@
 /* index: reason * WEFT_DIRECTION_COUNT + direction */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, WEFT_REASON_COUNT * WEFT_DIRECTION_COUNT);
+	__uint(max_entries, WEFT_REASON_COUNT *WEFT_DIRECTION_COUNT);
 	__type(key, __u32);
 	__type(value, __u64);
 } weft_drops SEC(".maps");

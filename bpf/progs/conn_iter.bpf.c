@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* iter/bpf_sk_storage_map: every tagged socket of the machine, for `weft conn list` and for finding stale UDP sockets. */
+/* iter/bpf_sk_storage_map: every tagged socket of the machine, for `weft conn list` and for finding stale UDP sockets.
+ */
 #include "maps/socket.bpf.h"
 
 SEC("iter/bpf_sk_storage_map")
@@ -24,7 +25,7 @@ int weft_conn_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
 		conn.remote.addr.word[2] = WEFT_V4_MAPPED_WORD;
 		conn.remote.addr.word[3] = sk->__sk_common.skc_daddr;
 	} else if (bpf_core_read(&conn.local.addr, sizeof conn.local.addr, &sk->__sk_common.skc_v6_rcv_saddr) ||
-		   bpf_core_read(&conn.remote.addr, sizeof conn.remote.addr, &sk->__sk_common.skc_v6_daddr)) {
+	           bpf_core_read(&conn.remote.addr, sizeof conn.remote.addr, &sk->__sk_common.skc_v6_daddr)) {
 		return 0; /* cannot happen for a live socket; a wrong address would be worse than a missing line */
 	}
 	/* A full buffer makes the iterator call again for the same socket. */

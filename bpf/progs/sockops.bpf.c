@@ -11,7 +11,7 @@ static __always_inline struct weft_socket *sockops_socket(struct bpf_sock_ops *c
 }
 
 static __always_inline void sockops_ends(struct bpf_sock_ops *ctx, struct weft_event *event,
-					 const struct weft_socket *socket)
+                                         const struct weft_socket *socket)
 {
 	if (ctx->family == AF_INET) {
 		event->local.addr = addr_v4(ctx->local_ip4);
@@ -89,7 +89,7 @@ static __always_inline __u64 payload_sent(struct bpf_sock_ops *ctx, const struct
 static __always_inline __u64 payload_received(struct bpf_sock_ops *ctx, __u32 old_state)
 {
 	bool fin = old_state == WEFT_TCP_FIN_WAIT2 || old_state == WEFT_TCP_TIME_WAIT ||
-		   old_state == WEFT_TCP_CLOSE_WAIT || old_state == WEFT_TCP_LAST_ACK || old_state == WEFT_TCP_CLOSING;
+	           old_state == WEFT_TCP_CLOSE_WAIT || old_state == WEFT_TCP_LAST_ACK || old_state == WEFT_TCP_CLOSING;
 
 	return fin && ctx->bytes_received ? ctx->bytes_received - 1 : ctx->bytes_received;
 }
@@ -113,7 +113,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 	count_add(WEFT_COUNTER_BYTES_RECEIVED, received);
 	count_add(WEFT_COUNTER_RETRANSMITS, ctx->total_retrans);
 	event = event_begin(WEFT_EVENT_CLOSE, WEFT_REASON_NONE,
-			    socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS);
+	                    socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS);
 	if (!event)
 		return;
 	sockops_ends(ctx, event, socket);

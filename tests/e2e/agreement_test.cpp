@@ -25,7 +25,9 @@ public:
     explicit Dice(std::uint32_t seed) : engine_(seed) {}
     int below(int n) { return std::uniform_int_distribution<int>(0, n - 1)(engine_); }
     bool one_in(int n) { return below(n) == 0; }
-    const std::string& of(const std::vector<std::string>& list) { return list[static_cast<std::size_t>(below(static_cast<int>(list.size())))]; }
+    const std::string& of(const std::vector<std::string>& list) {
+        return list[static_cast<std::size_t>(below(static_cast<int>(list.size())))];
+    }
 
 private:
     std::mt19937 engine_;
@@ -38,9 +40,11 @@ std::string pod_address(std::size_t space, std::size_t app) {
 std::string cluster() {
     std::string text;
     for (std::size_t space = 0; space < kNamespaces.size(); ++space) {
-        text += fmt::format("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {0}, labels: {{color: {0}}}}}\n---\n", kNamespaces[space]);
+        text += fmt::format("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {0}, labels: {{color: {0}}}}}\n---\n",
+                            kNamespaces[space]);
         for (std::size_t app = 0; app < kApps.size(); ++app) {
-            text += fmt::format(R"(apiVersion: v1
+            text +=
+                fmt::format(R"(apiVersion: v1
 kind: Pod
 metadata: {{name: {0}, namespace: {1}, labels: {{app: {0}, tier: t{2}}}}}
 spec:
@@ -50,7 +54,7 @@ spec:
 status: {{phase: Running, podIP: {4}}}
 ---
 )",
-                                kApps[app], kNamespaces[space], (space + app) % 2, app % 2 + 1, pod_address(space, app));
+                            kApps[app], kNamespaces[space], (space + app) % 2, app % 2 + 1, pod_address(space, app));
         }
     }
     return text;
@@ -76,7 +80,8 @@ std::string random_peer(Dice& dice) {
     case 1:
         return fmt::format("{{namespaceSelector: {{matchLabels: {{color: {}}}}}}}", dice.of(kNamespaces));
     case 2:
-        return fmt::format("{{namespaceSelector: {{matchLabels: {{color: {}}}}}, podSelector: {}}}", dice.of(kNamespaces), random_selector(dice));
+        return fmt::format("{{namespaceSelector: {{matchLabels: {{color: {}}}}}, podSelector: {}}}",
+                           dice.of(kNamespaces), random_selector(dice));
     default:
         return dice.one_in(2) ? "{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.128/25]}}"
                               : fmt::format("{{ipBlock: {{cidr: 10.244.{}.0/24}}}}", dice.below(2) + 1);
@@ -90,7 +95,8 @@ std::string random_port(Dice& dice) {
     case 1:
         return "{port: dns, protocol: UDP}";
     case 2:
-        return fmt::format("{{port: {}, endPort: {}, protocol: {}}}", 60 + dice.below(20), 80 + dice.below(10), dice.of(kProtocols));
+        return fmt::format("{{port: {}, endPort: {}, protocol: {}}}", 60 + dice.below(20), 80 + dice.below(10),
+                           dice.of(kProtocols));
     default:
         return fmt::format("{{port: 80, protocol: {}}}", dice.of(kProtocols));
     }
@@ -114,10 +120,13 @@ std::string random_rules(Dice& dice, const char* peers) {
 std::string random_policies(Dice& dice) {
     std::string text;
     for (int i = 0; i < 5; ++i) {
-        text += fmt::format("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p{}, namespace: {}}}\nspec:\n  podSelector: {}\n",
+        text += fmt::format("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p{}, namespace: "
+                            "{}}}\nspec:\n  podSelector: {}\n",
                             i, dice.of(kNamespaces), random_selector(dice));
         const int directions = dice.below(3);
-        text += directions == 0 ? "  policyTypes: [Ingress]\n" : directions == 1 ? "  policyTypes: [Egress]\n" : "  policyTypes: [Ingress, Egress]\n";
+        text += directions == 0   ? "  policyTypes: [Ingress]\n"
+                : directions == 1 ? "  policyTypes: [Egress]\n"
+                                  : "  policyTypes: [Ingress, Egress]\n";
         text += directions != 1 ? "  ingress: " + random_rules(dice, "from") + "\n" : "";
         text += directions != 0 ? "  egress: " + random_rules(dice, "to") + "\n" : "";
         text += "---\n";
@@ -135,7 +144,10 @@ Lines random_probes(Dice& dice) {
         if (from.starts_with("ip:") && to.starts_with("ip:")) {
             continue; // nothing of Weft is between two hosts outside
         }
-        probes.push_back({{"from", from}, {"to", to}, {"port", ports[static_cast<std::size_t>(dice.below(5))]}, {"protocol", dice.of(kProtocols)}});
+        probes.push_back({{"from", from},
+                          {"to", to},
+                          {"port", ports[static_cast<std::size_t>(dice.below(5))]},
+                          {"protocol", dice.of(kProtocols)}});
     }
     return probes;
 }
@@ -191,7 +203,8 @@ TEST(Agreement, ProbesInTheLabAnswerAsSimulateDoes) {
         }
         ASSERT_TRUE(agreed) << "round " << round << "\n" << differences << policies;
     }
-    EXPECT_GT(verdicts["allow"], kRounds * kProbesPerRound / 20) << "the random policies must leave both answers possible";
+    EXPECT_GT(verdicts["allow"], kRounds * kProbesPerRound / 20)
+        << "the random policies must leave both answers possible";
     EXPECT_GT(verdicts["deny"], kRounds * kProbesPerRound / 20);
     EXPECT_EQ(verdicts["error"], 0);
 }

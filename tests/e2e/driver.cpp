@@ -111,7 +111,8 @@ bool is_zombie(const fs::path& process) {
     std::stringstream text;
     text << file.rdbuf();
     const auto state = text.str().rfind(") ");
-    return state == std::string::npos || text.str().compare(state + 2, 1, "Z") == 0 || text.str().compare(state + 2, 1, "X") == 0;
+    return state == std::string::npos || text.str().compare(state + 2, 1, "Z") == 0 ||
+           text.str().compare(state + 2, 1, "X") == 0;
 }
 
 } // namespace

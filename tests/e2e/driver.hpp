@@ -37,7 +37,8 @@ public:
     std::string write(const std::string& file, const std::string& text) const;
 
     /// `weft lab VERB ... --name NAME`.
-    [[nodiscard]] lab::Finished run(std::vector<std::string> arguments, const std::string& input = "", int timeout_ms = 120000) const;
+    [[nodiscard]] lab::Finished run(std::vector<std::string> arguments, const std::string& input = "",
+                                    int timeout_ms = 120000) const;
     /// up with the folder; expects success.
     void up(const std::vector<std::string>& extra = {}) const;
     /// The lab's status; null when it does not run.

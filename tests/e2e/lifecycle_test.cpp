@@ -68,7 +68,8 @@ TEST(Lab, ComesUpAgainAfterItsSupervisorWasKilled) {
 
 TEST(Lab, RefusesBadManifestsByNameAndStartsNothing) {
     const TestLab lab;
-    const auto file = lab.write("bad.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 70000}]}\n");
+    const auto file =
+        lab.write("bad.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 70000}]}\n");
     const auto done = lab.run({"up", lab.folder()});
     EXPECT_EQ(done.exit_code, 1);
     EXPECT_THAT(done.error_output, HasSubstr(file + ":"));

@@ -30,7 +30,8 @@ spec:
 
 /// Starts wrk in the client's pod; what it printed.
 std::future<std::string> load(const TestLab& lab, const std::string& arguments) {
-    return std::async(std::launch::async, [&lab, arguments] { return lab.in_pod("shop/client", "wrk " + arguments + " 2>&1"); });
+    return std::async(std::launch::async,
+                      [&lab, arguments] { return lab.in_pod("shop/client", "wrk " + arguments + " 2>&1"); });
 }
 
 void expect_no_error(const std::string& report) {
@@ -111,7 +112,8 @@ TEST(Traffic, LosesNoRequestWhileADeploymentIsScaled) {
     EXPECT_TRUE(eventually([&] { return ready_pods(lab, "web-") == 20; }, 12));
     ASSERT_EQ(lab.run({"scale", "shop/web", "2"}).exit_code, 0);
     EXPECT_TRUE(eventually([&] { return pods(lab, "web-") == 2; }, 12));
-    EXPECT_EQ(report.wait_for(std::chrono::seconds(0)), std::future_status::timeout) << "the load must outlast the scaling";
+    EXPECT_EQ(report.wait_for(std::chrono::seconds(0)), std::future_status::timeout)
+        << "the load must outlast the scaling";
     expect_no_error(report.get());
 }
 
@@ -137,7 +139,8 @@ TEST(Traffic, LosesNoRequestWhenEveryAgentIsKilled) {
         const auto now = lab.status()["nodes"];
         return std::ranges::all_of(now, [](const auto& node) { return node["agentReady"] == true; });
     }));
-    EXPECT_EQ(report.wait_for(std::chrono::seconds(0)), std::future_status::timeout) << "the load must outlast the agents";
+    EXPECT_EQ(report.wait_for(std::chrono::seconds(0)), std::future_status::timeout)
+        << "the load must outlast the agents";
     expect_no_error(report.get());
 }
 

@@ -38,7 +38,8 @@ void fuzz_netconf(std::string_view input) {
         must(addresses ? !addresses->empty() : addresses.error().code == Code::kInvalidConfig);
         // What is printed must be JSON again and mean the same.
         if (addresses) {
-            must(Json::parse(conf->prev_result.dump(2, ' ', false, Json::error_handler_t::replace)) == conf->prev_result);
+            must(Json::parse(conf->prev_result.dump(2, ' ', false, Json::error_handler_t::replace)) ==
+                 conf->prev_result);
         }
     }
 }
@@ -77,7 +78,7 @@ void fuzz_frames(std::string_view input) {
 void fuzz_record(std::string_view input) {
     const auto record = weft::enrol::parse_record(input);
     if (record) {
-        must(weft::enrol::parse_record(weft::enrol::format_record(*record)) .has_value());
+        must(weft::enrol::parse_record(weft::enrol::format_record(*record)).has_value());
     }
 }
 

@@ -21,7 +21,8 @@ void check_round_trip(const weft::k8s::Object& object) {
     }
 }
 
-// Annotation and command texts may hold bytes that are no UTF-8, which the emitter replaces: such objects differ by right.
+// Annotation and command texts may hold bytes that are no UTF-8, which the emitter replaces: such objects differ by
+// right.
 bool is_utf8_safe(std::string_view text) {
     for (const char c : text) {
         if (static_cast<unsigned char>(c) >= 0x80) {

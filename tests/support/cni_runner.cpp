@@ -20,7 +20,9 @@ namespace {
 
 constexpr int kTimeoutMs = 30000;
 
-std::string key_of(const CniAttachment& attachment) { return attachment.container_id + "/" + attachment.ifname; }
+std::string key_of(const CniAttachment& attachment) {
+    return attachment.container_id + "/" + attachment.ifname;
+}
 
 /// A file in memory: a plugin's standard stream that never blocks.
 Result<UniqueFd> stream(const std::string& content) {
@@ -60,9 +62,11 @@ Result<int> wait_for(pid_t child) {
 std::unexpected<Error> plugin_failure(const std::string& plugin, const std::string& command, const CniOutput& output) {
     const Json error = Json::parse(output.out, nullptr, false);
     if (!error.is_object() || !error.contains("code") || !error["code"].is_number_integer() || !error.contains("msg")) {
-        return failure(EPROTO, "{} {}: exit status {} without an error object: {} {}", plugin, command, output.status, output.out, output.err);
+        return failure(EPROTO, "{} {}: exit status {} without an error object: {} {}", plugin, command, output.status,
+                       output.out, output.err);
     }
-    return failure(error["code"].get<int>(), "{} {}: {} ({})", plugin, command, error["msg"].dump(), error.value("details", ""));
+    return failure(error["code"].get<int>(), "{} {}: {} ({})", plugin, command, error["msg"].dump(),
+                   error.value("details", ""));
 }
 
 } // namespace
@@ -83,9 +87,12 @@ Result<CniOutput> CniRunner::exec(const std::string& plugin, const std::string& 
     WEFT_ASSIGN(const UniqueFd in, stream(input));
     WEFT_ASSIGN(const UniqueFd out, stream(""));
     WEFT_ASSIGN(const UniqueFd err, stream(""));
-    std::array<std::string, 7> variables = {"CNI_COMMAND=" + command,   "CNI_CONTAINERID=" + attachment.container_id,
-                                            "CNI_NETNS=" + attachment.netns, "CNI_IFNAME=" + attachment.ifname,
-                                            "CNI_ARGS=" + attachment.args, "CNI_PATH=" + search,
+    std::array<std::string, 7> variables = {"CNI_COMMAND=" + command,
+                                            "CNI_CONTAINERID=" + attachment.container_id,
+                                            "CNI_NETNS=" + attachment.netns,
+                                            "CNI_IFNAME=" + attachment.ifname,
+                                            "CNI_ARGS=" + attachment.args,
+                                            "CNI_PATH=" + search,
                                             "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     std::vector<char*> environment;
     for (std::string& variable : variables) {
@@ -111,8 +118,8 @@ Result<CniOutput> CniRunner::exec(const std::string& plugin, const std::string& 
     return output;
 }
 
-Result<CniOutput> CniRunner::call(const Json& conflist, const Json& plugin, const std::string& command, const CniAttachment& attachment,
-                                  const Json& prev_result) const {
+Result<CniOutput> CniRunner::call(const Json& conflist, const Json& plugin, const std::string& command,
+                                  const CniAttachment& attachment, const Json& prev_result) const {
     Json conf = plugin;
     conf["name"] = conflist.at("name");
     conf["cniVersion"] = conflist.at("cniVersion");

@@ -45,12 +45,12 @@ public:
     Result<> del(const Json& conflist, const CniAttachment& attachment);
 
     /// One plugin, one call. Errors: ENOENT when there is no such plugin, ETIMEDOUT after 30 s, errno otherwise.
-    [[nodiscard]] Result<CniOutput> exec(const std::string& plugin, const std::string& command, const std::string& input,
-                                         const CniAttachment& attachment) const;
+    [[nodiscard]] Result<CniOutput> exec(const std::string& plugin, const std::string& command,
+                                         const std::string& input, const CniAttachment& attachment) const;
 
 private:
-    Result<CniOutput> call(const Json& conflist, const Json& plugin, const std::string& command, const CniAttachment& attachment,
-                           const Json& prev_result) const;
+    Result<CniOutput> call(const Json& conflist, const Json& plugin, const std::string& command,
+                           const CniAttachment& attachment, const Json& prev_result) const;
 
     std::vector<std::string> path_;
     std::map<std::string, Json> results_; ///< by container id and interface

@@ -70,7 +70,9 @@ inline UniqueFd open_socket(int family, int type, int seconds = 2) {
 }
 
 /// 0 or errno.
-inline int connect_to(int fd, const SockAddr& to) { return ::connect(fd, to.get(), to.size) == 0 ? 0 : errno; }
+inline int connect_to(int fd, const SockAddr& to) {
+    return ::connect(fd, to.get(), to.size) == 0 ? 0 : errno;
+}
 
 inline UniqueFd listen_on(const SockAddr& at, int backlog = 128) {
     UniqueFd fd = open_socket(at.family(), SOCK_STREAM);

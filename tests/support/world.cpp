@@ -165,12 +165,14 @@ World::World(const std::function<void(weft_bpf&)>& before_load) {
     rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
     (void)::setrlimit(RLIMIT_MEMLOCK, &unlimited); // only kernels before 5.11 count BPF memory here
     client.shell("ip link add veth0 type veth peer name veth0 netns " + server.path());
-    client.shell("ip addr add 10.77.0.1/24 dev veth0 && ip addr add fd77::1/64 dev veth0 nodad && ip link set veth0 up && "
-                 "ip route add default via 10.77.0.2 && ip -6 route add default via fd77::2");
+    client.shell(
+        "ip addr add 10.77.0.1/24 dev veth0 && ip addr add fd77::1/64 dev veth0 nodad && ip link set veth0 up && "
+        "ip route add default via 10.77.0.2 && ip -6 route add default via fd77::2");
     std::ostringstream addresses;
     addresses << "ip link set veth0 up";
     for (int i = 2; i <= 9; ++i) {
-        addresses << " && ip addr add 10.77.0." << i << "/24 dev veth0 && ip addr add fd77::" << i << "/64 dev veth0 nodad";
+        addresses << " && ip addr add 10.77.0." << i << "/24 dev veth0 && ip addr add fd77::" << i
+                  << "/64 dev veth0 nodad";
     }
     server.shell(addresses.str());
 
@@ -230,8 +232,9 @@ std::uint64_t service_id_of(const weft_addr_port& frontend) {
     return 0x5000000000000000ULL + frontend.addr.word[3] * 65536ULL * 256 + frontend.port * 256ULL + frontend.proto;
 }
 
-void World::set_service(const weft_addr_port& frontend, const std::vector<weft_addr_port>& backends, std::uint16_t algorithm,
-                        std::uint16_t flags, std::uint32_t affinity_seconds, const std::vector<std::uint32_t>& weights) {
+void World::set_service(const weft_addr_port& frontend, const std::vector<weft_addr_port>& backends,
+                        std::uint16_t algorithm, std::uint16_t flags, std::uint32_t affinity_seconds,
+                        const std::vector<std::uint32_t>& weights) {
     static std::uint64_t next_set = 1000;
     weft_service service{};
     service.service = service_id_of(frontend);
@@ -241,7 +244,8 @@ void World::set_service(const weft_addr_port& frontend, const std::vector<weft_a
     service.algorithm = algorithm;
     service.flags = static_cast<std::uint16_t>(flags | (affinity_seconds != 0 ? WEFT_SERVICE_AFFINITY : 0U));
     for (std::uint32_t i = 0; i < backends.size(); ++i) {
-        put(bpf_->maps.weft_slot, weft_slot_key{service.set, i, 0}, weft_slot{backends[i], weights.empty() ? 1 : weights[i]});
+        put(bpf_->maps.weft_slot, weft_slot_key{service.set, i, 0},
+            weft_slot{backends[i], weights.empty() ? 1 : weights[i]});
         put(bpf_->maps.weft_member, weft_member_key{service.service, backends[i], 0}, std::uint32_t{1});
     }
     if (algorithm == WEFT_ALGORITHM_MAGLEV) {
@@ -267,13 +271,18 @@ void World::set_identity(const Ip& ip, std::uint64_t identity, std::uint32_t fla
     put(bpf_->maps.weft_ipcache, ip.raw(), weft_peer{identity, flags, 0});
 }
 
-void World::allow(std::uint64_t policy, std::uint32_t direction, std::uint64_t identity, std::uint8_t proto, std::uint16_t port) {
+void World::allow(std::uint64_t policy, std::uint32_t direction, std::uint64_t identity, std::uint8_t proto,
+                  std::uint16_t port) {
     const std::uint64_t rule = policy * 10 + direction;
     const std::uint64_t ports = port == 0 ? 0 : (std::uint64_t{1} << 40) + port * 256ULL + proto;
     put(bpf_->maps.weft_policy, weft_policy_key{policy, identity, direction, 0}, weft_policy_entry{ports, rule});
     if (port != 0) {
-        const weft_ports_key key{WEFT_PORTS_PREFIX + 16, static_cast<std::uint32_t>(ports >> 32),
-                                 static_cast<std::uint32_t>(ports), proto, 0, __builtin_bswap16(port)};
+        const weft_ports_key key{WEFT_PORTS_PREFIX + 16,
+                                 static_cast<std::uint32_t>(ports >> 32),
+                                 static_cast<std::uint32_t>(ports),
+                                 proto,
+                                 0,
+                                 __builtin_bswap16(port)};
         put(bpf_->maps.weft_ports, key, rule);
     }
 }

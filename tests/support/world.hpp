@@ -76,7 +76,8 @@ public:
     [[nodiscard]] weft_bpf& bpf() { return *bpf_; }
 
     /// Declares both namespaces as workloads; extra flags are WEFT_ENDPOINT_*.
-    void set_endpoint(const Netns& netns, const std::string& v4, const std::string& v6, std::uint32_t flags, std::uint64_t policy = 0);
+    void set_endpoint(const Netns& netns, const std::string& v4, const std::string& v6, std::uint32_t flags,
+                      std::uint64_t policy = 0);
     /// A Service at `frontend` with equal backends (or the given weights).
     void set_service(const weft_addr_port& frontend, const std::vector<weft_addr_port>& backends,
                      std::uint16_t algorithm = WEFT_ALGORITHM_RANDOM, std::uint16_t flags = 0,
@@ -85,7 +86,8 @@ public:
     void remove_member(const weft_addr_port& frontend, const weft_addr_port& backend);
     void set_identity(const Ip& ip, std::uint64_t identity, std::uint32_t flags = 0);
     /// Opens `port` (0: everything) of `proto` for `identity` in `policy`.
-    void allow(std::uint64_t policy, std::uint32_t direction, std::uint64_t identity, std::uint8_t proto, std::uint16_t port);
+    void allow(std::uint64_t policy, std::uint32_t direction, std::uint64_t identity, std::uint8_t proto,
+               std::uint16_t port);
     void deny(std::uint64_t policy, std::uint32_t direction, std::uint64_t identity);
     /// Starts a new policy revision: cached verdicts are found again.
     void bump_revision();

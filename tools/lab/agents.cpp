@@ -15,7 +15,8 @@
 namespace weft::lab {
 
 Agent::Agent(Loop& loop, Names names, std::string node, std::string program, std::string cgroup_mount)
-    : loop_(loop), names_(std::move(names)), node_(std::move(node)), program_(std::move(program)), cgroup_mount_(std::move(cgroup_mount)) {}
+    : loop_(loop), names_(std::move(names)), node_(std::move(node)), program_(std::move(program)),
+      cgroup_mount_(std::move(cgroup_mount)) {}
 
 Agent::~Agent() {
     *alive_ = false;
@@ -35,8 +36,9 @@ Result<> Agent::start() {
     const auto cgroup = cgroup_mount_ + "/" + names_.agent_cgroup(node_);
     WEFT_TRY(create_cgroup(cgroup));
     WEFT_TRY(create_cgroup(cgroup_mount_ + "/" + names_.host_cgroup(node_)));
-    WEFT_ASSIGN(child_, launch({.argv = {program_, "--node-name", node_, "--cgroup-path", cgroup_mount_ + "/" + names_.node_cgroup(node_),
-                                         "--pin-dir", names_.node_pins(node_), "--run-dir", run_dir, "--manifests",
+    WEFT_ASSIGN(child_, launch({.argv = {program_, "--node-name", node_, "--cgroup-path",
+                                         cgroup_mount_ + "/" + names_.node_cgroup(node_), "--pin-dir",
+                                         names_.node_pins(node_), "--run-dir", run_dir, "--manifests",
                                          names_.manifests(), "--metrics-address", "0.0.0.0:9964"},
                                 .netns = netns_path(names_.node_netns(node_)),
                                 .cgroup = cgroup,
@@ -60,7 +62,8 @@ void Agent::ended() {
     int status = 0;
     (void)::waitpid(child_.pid, &status, 0); // the pidfd said that it ended
     child_ = Child{};
-    last_end_ = wanted_ ? fmt::format("ended with {}, see {}", shell_exit_code(status), names_.agent_log(node_)) : "killed";
+    last_end_ =
+        wanted_ ? fmt::format("ended with {}, see {}", shell_exit_code(status), names_.agent_log(node_)) : "killed";
     if (wanted_) {
         ++restarts_;
         loop_.after(std::chrono::milliseconds(500) * std::min(restarts_, 10), [this, alive = alive_] {

@@ -112,7 +112,8 @@ Result<> remove_cgroup(const std::string& path) {
             return {};
         }
         if (std::chrono::steady_clock::now() > deadline) {
-            return failure(EBUSY, "cgroup {} cannot be removed: {} processes are still in it", path, cgroup_population(path));
+            return failure(EBUSY, "cgroup {} cannot be removed: {} processes are still in it", path,
+                           cgroup_population(path));
         }
         const UniqueFd events(::open((path + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
         std::array<char, 128> text{};

@@ -61,15 +61,16 @@ void add_changes(CLI::App& lab) {
     add(lab, "kill", "SIGKILL a pod's container, as a crash would", "NS/POD", "The pod", kill_pod);
     add(lab, "kill-agent", "SIGKILL a node's weftd, and leave it dead", "NODE", "The node", [](const Options& options) {
         ask_lab(options, Json{{"op", "agent"}, {"node", options.target}, {"run", false}});
-        std::cout << fmt::format("node {}: agent killed; `weft lab restart-agent {}` starts it again\n", options.target, options.target);
+        std::cout << fmt::format("node {}: agent killed; `weft lab restart-agent {}` starts it again\n", options.target,
+                                 options.target);
     });
     add(lab, "restart-agent", "Start a node's weftd again", "NODE", "The node", [](const Options& options) {
         ask_lab(options, Json{{"op", "agent"}, {"node", options.target}, {"run", true}});
         std::cout << fmt::format("node {}: agent started\n", options.target);
     });
     for (const bool on : {true, false}) {
-        add(lab, on ? "cordon" : "uncordon", on ? "Take no new pods on a node" : "Take new pods on a node again", "NODE", "The node",
-            [on](const Options& options) {
+        add(lab, on ? "cordon" : "uncordon", on ? "Take no new pods on a node" : "Take new pods on a node again",
+            "NODE", "The node", [on](const Options& options) {
                 ask_lab(options, Json{{"op", "cordon"}, {"node", options.target}, {"on", on}});
                 std::cout << fmt::format("node {} {}\n", options.target, on ? "cordoned" : "uncordoned");
             });

@@ -28,8 +28,9 @@ std::string mount_mark() {
 }
 
 bool bpffs_mounted() {
-    struct statfs info {};
-    return ::statfs(std::string(kBpffsRoot).c_str(), &info) == 0 && static_cast<unsigned long>(info.f_type) == BPF_FS_MAGIC;
+    struct statfs info{};
+    return ::statfs(std::string(kBpffsRoot).c_str(), &info) == 0 &&
+           static_cast<unsigned long>(info.f_type) == BPF_FS_MAGIC;
 }
 
 Result<> remove_folder(const std::string& path) {
@@ -76,7 +77,8 @@ UniqueFd lock_run_root() {
             return folder;
         }
         (void)::flock(folder.get(), LOCK_EX); // cannot fail on a valid descriptor but by a signal, which ends us
-        if (::access(fmt::format("/proc/self/fd/{}/.", folder.get()).c_str(), F_OK) == 0 && fs::exists(kRunRoot, error)) {
+        if (::access(fmt::format("/proc/self/fd/{}/.", folder.get()).c_str(), F_OK) == 0 &&
+            fs::exists(kRunRoot, error)) {
             return folder;
         }
     }
@@ -99,8 +101,8 @@ Result<> ensure_bpffs() {
 bool exists(const Names& names) {
     std::error_code error;
     const auto cgroup = cgroup_path(names.cgroup());
-    return fs::exists(names.run_dir(), error) || fs::exists(names.pins(), error) || !list_netns(names.netns_prefix()).empty() ||
-           (cgroup && fs::exists(*cgroup, error));
+    return fs::exists(names.run_dir(), error) || fs::exists(names.pins(), error) ||
+           !list_netns(names.netns_prefix()).empty() || (cgroup && fs::exists(*cgroup, error));
 }
 
 Result<> destroy(const Names& names) {

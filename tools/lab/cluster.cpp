@@ -15,7 +15,8 @@ store::Name name_of(const k8s::Meta& meta) {
 
 /// Names that the lab's own namespaces and cgroups have where nodes have theirs.
 bool is_reserved(const std::string& node) {
-    return node == "wire" || node == "lab" || node == "external" || node.starts_with("pod-") || node.starts_with("ext-");
+    return node == "wire" || node == "lab" || node == "external" || node.starts_with("pod-") ||
+           node.starts_with("ext-");
 }
 
 } // namespace
@@ -35,9 +36,11 @@ Result<> Cluster::make_nodes(const std::vector<k8s::Node>& given, int count) {
     for (auto& node : nodes) {
         ++number;
         if (is_reserved(node.meta.name)) {
-            return invalid("{}: Node '{}': the lab uses this name itself: choose another", node.meta.origin.file, node.meta.name);
+            return invalid("{}: Node '{}': the lab uses this name itself: choose another", node.meta.origin.file,
+                           node.meta.name);
         }
-        WireNode wire{.name = node.meta.name, .number = number, .addresses = node_addresses(number), .pod_cidrs = node.pod_cidrs};
+        WireNode wire{
+            .name = node.meta.name, .number = number, .addresses = node_addresses(number), .pod_cidrs = node.pod_cidrs};
         if (wire.pod_cidrs.empty()) {
             wire.pod_cidrs = default_pod_cidrs(number);
         }
@@ -98,8 +101,9 @@ Result<Cluster::Change> Cluster::apply(const k8s::Object& object) {
     if (const auto* node = std::get_if<k8s::Node>(&object)) {
         const auto* wire = wire_node(node->meta.name);
         if (wire == nullptr) {
-            return invalid("{}: Node '{}' is not part of this lab: nodes are made by `weft lab up`, so take the lab down first",
-                           node->meta.origin.file, node->meta.name);
+            return invalid(
+                "{}: Node '{}' is not part of this lab: nodes are made by `weft lab up`, so take the lab down first",
+                node->meta.origin.file, node->meta.name);
         }
         auto complete = *node;
         complete.pod_cidrs = wire->pod_cidrs; // fixed once the lab is up
@@ -138,7 +142,8 @@ Result<Cluster::Change> Cluster::apply(const k8s::Object& object) {
         }
         for (auto& port : service.ports) {
             for (const auto& old : before->second->ports) {
-                if (service.type == before->second->type && port.node_port == 0 && old.port == port.port && old.protocol == port.protocol) {
+                if (service.type == before->second->type && port.node_port == 0 && old.port == port.port &&
+                    old.protocol == port.protocol) {
                     port.node_port = old.node_port;
                 }
             }
@@ -155,8 +160,10 @@ bool Cluster::remove(const k8s::ObjectKey& key) {
     if (key.kind == "Service" && services_.contains(name)) {
         addresses_.release(*services_[name]);
     }
-    return (key.kind == "Namespace" && namespaces_.erase(name) != 0) || (key.kind == "ServiceAccount" && accounts_.erase(name) != 0) ||
-           (key.kind == "Service" && services_.erase(name) != 0) || (key.kind == "EndpointSlice" && slices_.erase(name) != 0) ||
+    return (key.kind == "Namespace" && namespaces_.erase(name) != 0) ||
+           (key.kind == "ServiceAccount" && accounts_.erase(name) != 0) ||
+           (key.kind == "Service" && services_.erase(name) != 0) ||
+           (key.kind == "EndpointSlice" && slices_.erase(name) != 0) ||
            (key.kind == "NetworkPolicy" && policies_.erase(name) != 0) ||
            (key.kind == "Deployment" && deployments_.erase(name) != 0) || (key.kind == "Pod" && pods_.erase(name) != 0);
 }

@@ -27,11 +27,13 @@ Ip numbered(const Cidr& block, std::uint16_t number) {
 /// bits of host part, so an address outside the node's blocks gets a block around it.
 Json range_for(const Ip& ip, const std::vector<Cidr>& blocks) {
     const auto own = std::ranges::find_if(blocks, [&](const Cidr& block) { return block.contains(ip); });
-    const auto around = Cidr::parse(fmt::format("{}/{}", ip.to_string(), ip.is_v4() ? 24 : 64)).value_or(Cidr::host(ip));
+    const auto around =
+        Cidr::parse(fmt::format("{}/{}", ip.to_string(), ip.is_v4() ? 24 : 64)).value_or(Cidr::host(ip));
     const auto& subnet = own != blocks.end() ? *own : around;
     // ptp needs the gateway inside the block. In a node's own block all pods share .1; elsewhere it is near the end,
     // where a hand-written manifest is least likely to have another pod.
-    const auto gateway = own != blocks.end() ? numbered(subnet, 1) : numbered(subnet, numbered(subnet, 254) == ip ? 253 : 254);
+    const auto gateway =
+        own != blocks.end() ? numbered(subnet, 1) : numbered(subnet, numbered(subnet, 254) == ip ? 253 : 254);
     return Json::array({Json{{"subnet", subnet.to_string()},
                              {"rangeStart", ip.to_string()},
                              {"rangeEnd", ip.to_string()},
@@ -81,12 +83,16 @@ Json CniRunner::conflist(const WireNode& node, const CniPod& pod) const {
     if (v6) {
         routes.push_back(Json{{"dst", "::/0"}});
     }
-    Json ipam{{"type", "host-local"}, {"dataDir", fmt::format("{}/{}", names_.ipam(), node.name)}, {"ranges", ranges}, {"routes", routes}};
+    Json ipam{{"type", "host-local"},
+              {"dataDir", fmt::format("{}/{}", names_.ipam(), node.name)},
+              {"ranges", ranges},
+              {"routes", routes}};
     Json plugins = Json::array({Json{{"type", "ptp"}, {"ipMasq", false}, {"mtu", 1500}, {"ipam", std::move(ipam)}}});
     if (mesh_) {
         plugins.push_back(Json{{"type", "weft-cni"}, {"agentSocket", names_.agent_run_dir(node.name) + "/enrol.sock"}});
     }
-    return Json{{"cniVersion", "1.0.0"}, {"name", fmt::format("weft-{}", names_.lab())}, {"plugins", std::move(plugins)}};
+    return Json{
+        {"cniVersion", "1.0.0"}, {"name", fmt::format("weft-{}", names_.lab())}, {"plugins", std::move(plugins)}};
 }
 
 Result<Json> CniRunner::call(const char* verb, const WireNode& node, const CniPod& pod, const Json& config) const {
@@ -98,16 +104,19 @@ Result<Json> CniRunner::call(const char* verb, const WireNode& node, const CniPo
                 fmt::format("CNI_NETNS={}", pod.netns),
                 "CNI_IFNAME=eth0",
                 fmt::format("CNI_PATH={}", plugins_),
-                fmt::format("CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={};K8S_POD_UID={}",
+                fmt::format("CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={"
+                            "};K8S_POD_UID={}",
                             pod.namespace_name, pod.name, pod.container_id, pod.uid),
                 "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     WEFT_ASSIGN(const auto done, run_captured(what));
     auto answer = Json::parse(done.output, nullptr, /*allow_exceptions=*/false);
     if (done.exit_code != 0) {
         const bool readable = answer.is_object();
-        const int code = readable && answer.contains("code") && answer["code"].is_number_integer() ? answer["code"].get<int>() : 0;
+        const int code =
+            readable && answer.contains("code") && answer["code"].is_number_integer() ? answer["code"].get<int>() : 0;
         return failure(code == 11 ? EAGAIN : EIO, "CNI {} by {}: {}", verb, type,
-                       readable ? answer.value("msg", "") + " " + answer.value("details", "") : done.output + done.error_output);
+                       readable ? answer.value("msg", "") + " " + answer.value("details", "")
+                                : done.output + done.error_output);
     }
     if (answer.is_discarded()) {
         answer = Json::object(); // DEL prints nothing

@@ -30,10 +30,12 @@ std::vector<fs::path> manifest_files(const std::string& path) {
         return {path};
     }
     if (!fs::is_directory(path, error)) {
-        fail(Error(ENOENT, fmt::format("{}: no such file or folder: give a folder of Kubernetes YAML, or one file", path)));
+        fail(Error(ENOENT,
+                   fmt::format("{}: no such file or folder: give a folder of Kubernetes YAML, or one file", path)));
     }
     std::vector<fs::path> files;
-    for (auto it = fs::recursive_directory_iterator(path, error); !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+    for (auto it = fs::recursive_directory_iterator(path, error); !error && it != fs::recursive_directory_iterator();
+         it.increment(error)) {
         if (it->is_regular_file(error) && is_manifest(it->path())) {
             files.push_back(it->path());
         }
@@ -48,7 +50,8 @@ std::vector<fs::path> manifest_files(const std::string& path) {
 /// Whether the object has a container with an image, which the lab does not use.
 bool names_image(const k8s::Object& object) {
     const auto any = [](const k8s::PodSpec& spec) {
-        return std::ranges::any_of(spec.containers, [](const k8s::Container& container) { return !container.image.empty(); });
+        return std::ranges::any_of(spec.containers,
+                                   [](const k8s::Container& container) { return !container.image.empty(); });
     };
     if (const auto* pod = std::get_if<k8s::Pod>(&object)) {
         return any(pod->spec);
@@ -121,7 +124,8 @@ Json read_manifests(const std::string& path) {
         std::cerr << fmt::format("note: {} {} ignored: the lab does not know this kind\n", count, kind);
     }
     if (images) {
-        std::cerr << "note: `image:` is ignored: a pod runs its first container's command on this machine's own files\n";
+        std::cerr
+            << "note: `image:` is ignored: a pod runs its first container's command on this machine's own files\n";
     }
     return files;
 }

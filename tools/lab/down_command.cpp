@@ -36,7 +36,8 @@ void list() {
         const auto names = Names::make(lab);
         const auto status = names ? ask(*names, Json{{"op", "status"}}) : std::unexpected(names.error());
         if (status) {
-            rows.push_back({lab, "up", std::to_string((*status)["nodes"].size()), std::to_string((*status)["pods"].size())});
+            rows.push_back(
+                {lab, "up", std::to_string((*status)["nodes"].size()), std::to_string((*status)["pods"].size())});
         } else {
             rows.push_back({lab, "broken: weft lab down --name " + lab, "-", "-"});
         }

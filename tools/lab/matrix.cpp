@@ -23,8 +23,15 @@ std::vector<probe::Probe> all_probes(const Json& status) {
     for (const auto& [protocol, port] : ports) {
         for (const auto& from : pods) {
             for (const auto& to : pods) {
-                probe::Probe probe{.from = from, .to = to, .port = port, .protocol = protocol_number(protocol).value_or(6), .line = {}};
-                probe.line = Json{{"from", to_string(probe.from)}, {"to", to_string(probe.to)}, {"port", port}, {"protocol", protocol}};
+                probe::Probe probe{.from = from,
+                                   .to = to,
+                                   .port = port,
+                                   .protocol = protocol_number(protocol).value_or(6),
+                                   .line = {}};
+                probe.line = Json{{"from", to_string(probe.from)},
+                                  {"to", to_string(probe.to)},
+                                  {"port", port},
+                                  {"protocol", protocol}};
                 probes.push_back(std::move(probe));
             }
         }

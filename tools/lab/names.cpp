@@ -20,9 +20,15 @@ Result<Names> Names::make(std::string_view lab) {
     return Names(std::string(lab));
 }
 
-std::string Names::netns_prefix() const { return fmt::format("weft-{}-", lab_); }
-std::string Names::wire_netns() const { return netns_prefix() + "wire"; }
-std::string Names::node_netns(std::string_view node) const { return netns_prefix() + std::string(node); }
+std::string Names::netns_prefix() const {
+    return fmt::format("weft-{}-", lab_);
+}
+std::string Names::wire_netns() const {
+    return netns_prefix() + "wire";
+}
+std::string Names::node_netns(std::string_view node) const {
+    return netns_prefix() + std::string(node);
+}
 std::string Names::pod_netns(std::string_view namespace_name, std::string_view pod) const {
     return fmt::format("{}pod-{}", netns_prefix(), pod_label(namespace_name, pod));
 }
@@ -30,11 +36,21 @@ std::string Names::external_netns(std::string_view namespace_name, std::string_v
     return fmt::format("{}ext-{}", netns_prefix(), pod_label(namespace_name, pod));
 }
 
-std::string Names::cgroup() const { return fmt::format("weft-{}", lab_); }
-std::string Names::supervisor_cgroup() const { return cgroup() + "/lab"; }
-std::string Names::node_cgroup(std::string_view node) const { return fmt::format("{}/{}", cgroup(), node); }
-std::string Names::agent_cgroup(std::string_view node) const { return node_cgroup(node) + "/agent"; }
-std::string Names::host_cgroup(std::string_view node) const { return node_cgroup(node) + "/host"; }
+std::string Names::cgroup() const {
+    return fmt::format("weft-{}", lab_);
+}
+std::string Names::supervisor_cgroup() const {
+    return cgroup() + "/lab";
+}
+std::string Names::node_cgroup(std::string_view node) const {
+    return fmt::format("{}/{}", cgroup(), node);
+}
+std::string Names::agent_cgroup(std::string_view node) const {
+    return node_cgroup(node) + "/agent";
+}
+std::string Names::host_cgroup(std::string_view node) const {
+    return node_cgroup(node) + "/host";
+}
 std::string Names::pod_cgroup(std::string_view node, std::string_view namespace_name, std::string_view pod) const {
     return fmt::format("{}/kubepods/{}", node_cgroup(node), pod_label(namespace_name, pod));
 }
@@ -42,17 +58,37 @@ std::string Names::external_cgroup(std::string_view namespace_name, std::string_
     return fmt::format("{}/external/{}", cgroup(), pod_label(namespace_name, pod));
 }
 
-std::string Names::pins() const { return fmt::format("{}/weft-{}", kBpffsRoot, lab_); }
-std::string Names::node_pins(std::string_view node) const { return fmt::format("{}/{}", pins(), node); }
+std::string Names::pins() const {
+    return fmt::format("{}/weft-{}", kBpffsRoot, lab_);
+}
+std::string Names::node_pins(std::string_view node) const {
+    return fmt::format("{}/{}", pins(), node);
+}
 
-std::string Names::run_dir() const { return fmt::format("{}/{}", kRunRoot, lab_); }
-std::string Names::socket() const { return run_dir() + "/lab.sock"; }
-std::string Names::supervisor_log() const { return run_dir() + "/lab.log"; }
-std::string Names::manifests() const { return run_dir() + "/manifests"; }
-std::string Names::scratch() const { return run_dir() + "/scratch"; }
-std::string Names::ipam() const { return run_dir() + "/ipam"; }
-std::string Names::agent_run_dir(std::string_view node) const { return fmt::format("{}/nodes/{}", run_dir(), node); }
-std::string Names::agent_log(std::string_view node) const { return agent_run_dir(node) + "/weftd.log"; }
+std::string Names::run_dir() const {
+    return fmt::format("{}/{}", kRunRoot, lab_);
+}
+std::string Names::socket() const {
+    return run_dir() + "/lab.sock";
+}
+std::string Names::supervisor_log() const {
+    return run_dir() + "/lab.log";
+}
+std::string Names::manifests() const {
+    return run_dir() + "/manifests";
+}
+std::string Names::scratch() const {
+    return run_dir() + "/scratch";
+}
+std::string Names::ipam() const {
+    return run_dir() + "/ipam";
+}
+std::string Names::agent_run_dir(std::string_view node) const {
+    return fmt::format("{}/nodes/{}", run_dir(), node);
+}
+std::string Names::agent_log(std::string_view node) const {
+    return agent_run_dir(node) + "/weftd.log";
+}
 std::string Names::pod_dir(std::string_view namespace_name, std::string_view pod) const {
     return fmt::format("{}/pods/{}", run_dir(), pod_label(namespace_name, pod));
 }
@@ -93,7 +129,8 @@ Result<std::string> find_program(std::string_view name) {
         }
         rest.remove_prefix(std::min(colon + 1, rest.size()));
     }
-    return failure(ENOENT, "program '{}' is neither beside this one ({}) nor in PATH: build or install it", name, folder);
+    return failure(ENOENT, "program '{}' is neither beside this one ({}) nor in PATH: build or install it", name,
+                   folder);
 }
 
 } // namespace weft::lab

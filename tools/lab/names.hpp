@@ -37,7 +37,8 @@ public:
     [[nodiscard]] std::string node_cgroup(std::string_view node) const;
     [[nodiscard]] std::string agent_cgroup(std::string_view node) const;
     [[nodiscard]] std::string host_cgroup(std::string_view node) const;
-    [[nodiscard]] std::string pod_cgroup(std::string_view node, std::string_view namespace_name, std::string_view pod) const;
+    [[nodiscard]] std::string pod_cgroup(std::string_view node, std::string_view namespace_name,
+                                         std::string_view pod) const;
     [[nodiscard]] std::string external_cgroup(std::string_view namespace_name, std::string_view pod) const;
 
     [[nodiscard]] std::string pins() const;

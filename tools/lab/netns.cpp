@@ -141,7 +141,8 @@ Result<> ip_batch(const std::string& netns, const std::vector<std::string>& line
 
 void ip_batch_best_effort(const std::string& netns, const std::vector<std::string>& lines) {
     if (const auto ip = find_program("ip"); ip && !lines.empty()) {
-        (void)run_captured({.argv = {*ip, "-n", netns, "-force", "-batch", "-"}, .input = fmt::format("{}\n", fmt::join(lines, "\n"))});
+        (void)run_captured({.argv = {*ip, "-n", netns, "-force", "-batch", "-"},
+                            .input = fmt::format("{}\n", fmt::join(lines, "\n"))});
     }
 }
 

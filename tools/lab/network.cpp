@@ -26,8 +26,7 @@ std::vector<std::string> pod_block_routes(const std::vector<WireNode>& nodes, co
         for (const auto& cidr : node.pod_cidrs) {
             if (&node != except) {
                 const auto& gateway = cidr.is_v4() ? node.addresses[0] : node.addresses[1];
-                lines.push_back(fmt::format("route replace {} via {}", cidr.to_string(),
-                                            gateway.to_string()));
+                lines.push_back(fmt::format("route replace {} via {}", cidr.to_string(), gateway.to_string()));
             }
         }
     }
@@ -39,7 +38,8 @@ std::vector<std::string> pod_block_routes(const std::vector<WireNode>& nodes, co
 Result<> create_wire(const Names& names) {
     WEFT_TRY(create_netns(names.wire_netns()));
     // Snooping would hold back neighbour discovery until it has seen a listener report.
-    return ip_batch(names.wire_netns(), {"link add wire type bridge mcast_snooping 0 forward_delay 0", "link set wire up"});
+    return ip_batch(names.wire_netns(),
+                    {"link add wire type bridge mcast_snooping 0 forward_delay 0", "link set wire up"});
 }
 
 Result<> create_nodes(const Names& names, const std::vector<WireNode>& nodes) {
@@ -54,10 +54,12 @@ Result<> create_nodes(const Names& names, const std::vector<WireNode>& nodes) {
         WEFT_TRY(plug_in(names, fmt::format("n{}", node.number), netns));
         std::vector<std::string> lines{"link set eth0 up"};
         for (const auto& ip : node.addresses) {
-            lines.push_back(fmt::format("addr add {}/{} dev eth0 {}", ip.to_string(), ip.is_v4() ? 24 : 64, ip.is_v4() ? "" : "nodad"));
+            lines.push_back(fmt::format("addr add {}/{} dev eth0 {}", ip.to_string(), ip.is_v4() ? 24 : 64,
+                                        ip.is_v4() ? "" : "nodad"));
         }
         for (const auto& ip : node.own_addresses) {
-            lines.push_back(fmt::format("addr add {} dev eth0 {}", Cidr::host(ip).to_string(), ip.is_v4() ? "" : "nodad"));
+            lines.push_back(
+                fmt::format("addr add {} dev eth0 {}", Cidr::host(ip).to_string(), ip.is_v4() ? "" : "nodad"));
         }
         for (const auto& other : nodes) {
             for (const auto& ip : other.name != node.name ? other.own_addresses : std::vector<Ip>{}) {

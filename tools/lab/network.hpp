@@ -30,7 +30,8 @@ Result<> create_nodes(const Names& names, const std::vector<WireNode>& nodes);
 Result<> create_external(const Names& names, const std::string& netns, int number, const std::vector<Ip>& addresses,
                          const std::vector<WireNode>& nodes);
 
-/// Takes the outside host's cable out of the wire (removing its namespace does the rest) and its routes out of the nodes.
+/// Takes the outside host's cable out of the wire (removing its namespace does the rest) and its routes out of the
+/// nodes.
 Result<> remove_external(const Names& names, const std::string& netns, const std::vector<Ip>& addresses,
                          const std::vector<WireNode>& nodes);
 

@@ -51,8 +51,9 @@ void add_service(const k8s::Service& service, Variables& variables) {
         return;
     }
     const auto upper = [](std::string name) {
-        std::ranges::transform(name, name.begin(),
-                               [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c))); });
+        std::ranges::transform(name, name.begin(), [](char c) {
+            return c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+        });
         return name;
     };
     const auto prefix = upper(service.meta.name);

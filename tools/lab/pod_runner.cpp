@@ -60,7 +60,13 @@ PodRunner::PodRunner(std::shared_ptr<PodHost> host, k8s::Pod pod)
     }
     pod_.phase = "Pending";
     pod_.ready = false;
-    cni_ = {.namespace_name = ns, .name = name, .uid = pod_.meta.uid, .container_id = random_container_id(), .netns = {}, .wanted = pod_.ips, .node = pod_.spec.node_name};
+    cni_ = {.namespace_name = ns,
+            .name = name,
+            .uid = pod_.meta.uid,
+            .container_id = random_container_id(),
+            .netns = {},
+            .wanted = pod_.ips,
+            .node = pod_.spec.node_name};
     if (external_) {
         cni_.netns = netns_path(names.external_netns(ns, name));
         cgroup_ = host_->cgroup_mount + "/" + names.external_cgroup(ns, name);
@@ -103,7 +109,8 @@ k8s::Pod PodRunner::published() const {
 
 void PodRunner::start() {
     state_ = State::kSetup;
-    host_->loop->run_elsewhere([this, host = host_, pod = pod_, cni = cni_, cgroup = cgroup_, tmp = tmp_path(), alive = alive_]() -> Loop::Call {
+    host_->loop->run_elsewhere([this, host = host_, pod = pod_, cni = cni_, cgroup = cgroup_, tmp = tmp_path(),
+                                alive = alive_]() -> Loop::Call {
         const auto work = [&]() -> Result<std::vector<Ip>> {
             std::error_code error;
             std::filesystem::create_directories(tmp, error);
@@ -199,27 +206,29 @@ void PodRunner::start_container() {
 }
 
 void PodRunner::schedule_probe(milliseconds delay) {
-    host_->loop->after(delay, guarded([this, generation = generation_] {
-        if (generation != generation_ || state_ != State::kRunning) {
-            return;
-        }
-        const auto& container = pod_.spec.containers.front();
-        const auto& probe = *container.readiness;
-        ProbeTarget target{.node_netns = netns_path(external_ ? host_->names.wire_netns() : host_->names.node_netns(pod_.spec.node_name)),
-                           .pod_netns = cni_.netns,
-                           .pod_cgroup = cgroup_,
-                           .env = host_->process(pod_).env,
-                           .ip = pod_.ips.front(),
-                           .port = probe_port(probe, container)};
-        host_->loop->run_elsewhere([this, alive = alive_, generation, probe, target]() -> Loop::Call {
-            auto result = check_readiness(probe, target);
-            return [this, alive, generation, result = std::move(result)] {
-                if (*alive && generation == generation_) {
-                    probed(result.has_value(), result ? "" : result.error().message());
-                }
-            };
-        });
-    }));
+    host_->loop->after(
+        delay, guarded([this, generation = generation_] {
+            if (generation != generation_ || state_ != State::kRunning) {
+                return;
+            }
+            const auto& container = pod_.spec.containers.front();
+            const auto& probe = *container.readiness;
+            ProbeTarget target{.node_netns = netns_path(external_ ? host_->names.wire_netns()
+                                                                  : host_->names.node_netns(pod_.spec.node_name)),
+                               .pod_netns = cni_.netns,
+                               .pod_cgroup = cgroup_,
+                               .env = host_->process(pod_).env,
+                               .ip = pod_.ips.front(),
+                               .port = probe_port(probe, container)};
+            host_->loop->run_elsewhere([this, alive = alive_, generation, probe, target]() -> Loop::Call {
+                auto result = check_readiness(probe, target);
+                return [this, alive, generation, result = std::move(result)] {
+                    if (*alive && generation == generation_) {
+                        probed(result.has_value(), result ? "" : result.error().message());
+                    }
+                };
+            });
+        }));
 }
 
 void PodRunner::probed(bool success, const std::string& why) {
@@ -288,7 +297,8 @@ void PodRunner::stop() {
         // would use a preStop hook.
         host_->loop->after(milliseconds(100), guarded([this] {
                                if (state_ == State::kTerminating && container_.pid > 0) {
-                                   (void)::kill(container_.pid, SIGTERM); // it may have ended by itself; the pidfd tells
+                                   (void)::kill(container_.pid,
+                                                SIGTERM); // it may have ended by itself; the pidfd tells
                                }
                            }));
         host_->loop->after(std::chrono::seconds(pod_.spec.termination_grace_seconds), guarded([this] {
@@ -309,28 +319,29 @@ void PodRunner::tear_down() {
     state_ = State::kTeardown;
     host_->changed();
     const auto folder = host_->names.pod_dir(pod_.meta.namespace_name, pod_.meta.name);
-    host_->loop->run_elsewhere([this, host = host_, pod = pod_, cni = cni_, cgroup = cgroup_, folder, alive = alive_]() -> Loop::Call {
-        auto result = remove_cgroup(cgroup);
-        if (auto detached = host->detach(pod, cni); !detached) {
-            result = std::move(detached);
-        }
-        std::error_code error;
-        std::filesystem::remove_all(folder, error);
-        return [this, alive, result = std::move(result)] {
-            if (!*alive) {
-                return;
+    host_->loop->run_elsewhere(
+        [this, host = host_, pod = pod_, cni = cni_, cgroup = cgroup_, folder, alive = alive_]() -> Loop::Call {
+            auto result = remove_cgroup(cgroup);
+            if (auto detached = host->detach(pod, cni); !detached) {
+                result = std::move(detached);
             }
-            if (!result) {
-                // As a kubelet does: the pod is not gone before its network is.
-                message_ = result.error().message();
-                state_ = State::kTerminating;
-                host_->changed();
-                host_->loop->after(milliseconds(1000), guarded([this] { tear_down(); }));
-                return;
-            }
-            host_->gone(pod_.meta);
-        };
-    });
+            std::error_code error;
+            std::filesystem::remove_all(folder, error);
+            return [this, alive, result = std::move(result)] {
+                if (!*alive) {
+                    return;
+                }
+                if (!result) {
+                    // As a kubelet does: the pod is not gone before its network is.
+                    message_ = result.error().message();
+                    state_ = State::kTerminating;
+                    host_->changed();
+                    host_->loop->after(milliseconds(1000), guarded([this] { tear_down(); }));
+                    return;
+                }
+                host_->gone(pod_.meta);
+            };
+        });
 }
 
 } // namespace weft::lab

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// One pod's life on its node, as a kubelet would lead it: namespace and cgroup, CNI ADD, the container's process and its
-// restarts, readiness, termination with grace, CNI DEL. Thread: loop; what blocks runs elsewhere.
+// One pod's life on its node, as a kubelet would lead it: namespace and cgroup, CNI ADD, the container's process and
+// its restarts, readiness, termination with grace, CNI DEL. Thread: loop; what blocks runs elsewhere.
 #pragma once
 
 #include <functional>

@@ -44,19 +44,22 @@ std::vector<probe::Probe> wanted_probes(const Options& options, const Json& stat
     }
     std::ifstream stream(options.file);
     if (!stream) {
-        fail(Error(ENOENT, fmt::format("{}: no such file: give a file of JSON lines, or - for stdin, or --all", options.file)));
+        fail(Error(ENOENT,
+                   fmt::format("{}: no such file: give a file of JSON lines, or - for stdin, or --all", options.file)));
     }
     return read_probes(stream, options.file);
 }
 
 std::string as_table(const std::vector<probe::Probe>& probes, const std::vector<probe::Answer>& answers) {
-    std::vector<std::vector<std::string>> rows{{"FROM", "TO", "PORT", "PROTOCOL", "VERDICT", "ERRNO", "MS", "ANSWERED BY"}};
+    std::vector<std::vector<std::string>> rows{
+        {"FROM", "TO", "PORT", "PROTOCOL", "VERDICT", "ERRNO", "MS", "ANSWERED BY"}};
     for (std::size_t i = 0; i < probes.size(); ++i) {
         const auto& probe = probes[i];
         const auto& answer = answers[i];
-        rows.push_back({to_string(probe.from), to_string(probe.to), std::to_string(probe.port), protocol_name(probe.protocol),
-                        std::string(probe::verdict_name(answer.verdict)), answer.error.empty() ? "-" : answer.error,
-                        answer.ms ? fmt::format("{:.1f}", *answer.ms) : "-", answer.answered_by.empty() ? "-" : answer.answered_by});
+        rows.push_back({to_string(probe.from), to_string(probe.to), std::to_string(probe.port),
+                        protocol_name(probe.protocol), std::string(probe::verdict_name(answer.verdict)),
+                        answer.error.empty() ? "-" : answer.error, answer.ms ? fmt::format("{:.1f}", *answer.ms) : "-",
+                        answer.answered_by.empty() ? "-" : answer.answered_by});
     }
     return table(rows);
 }
@@ -90,10 +93,12 @@ void run(const Options& options) {
 void add_probe(CLI::App& lab) {
     auto options = std::make_shared<Options>();
     auto* command = lab.add_subcommand("probe", "Make real connections and say which are allowed");
-    command->add_option("FILE", options->file, R"(JSON lines, - for stdin: {"from":"ns/pod","to":"ns/svc:NAME","port":80,"protocol":"TCP"})");
+    command->add_option("FILE", options->file,
+                        R"(JSON lines, - for stdin: {"from":"ns/pod","to":"ns/svc:NAME","port":80,"protocol":"TCP"})");
     command->add_flag("--all", options->all, "Every pod to every pod on every declared port, as a truth table");
-    auto* output = command->add_option("-o,--output", options->output, "json (a line for each probe) or table; --all: table")
-                       ->check(CLI::IsMember({"table", "json"}));
+    auto* output =
+        command->add_option("-o,--output", options->output, "json (a line for each probe) or table; --all: table")
+            ->check(CLI::IsMember({"table", "json"}));
     add_name_option(*command, options->name);
     command->callback([options, output] {
         if (options->all && output->count() == 0) {

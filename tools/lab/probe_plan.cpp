@@ -44,10 +44,12 @@ private:
             }
         }
         if (!chosen) {
-            return failure(EADDRNOTAVAIL, "{} and {} have no address family in common", to_string(probe.from), to_string(probe.to));
+            return failure(EADDRNOTAVAIL, "{} and {} have no address family in common", to_string(probe.from),
+                           to_string(probe.to));
         }
         if (probe.protocol == IPPROTO_SCTP && std::holds_alternative<probe::ServiceEnd>(probe.to)) {
-            return failure(EPROTONOSUPPORT, "the lab speaks SCTP with raw packets, which no Service balances: probe the pods");
+            return failure(EPROTONOSUPPORT,
+                           "the lab speaks SCTP with raw packets, which no Service balances: probe the pods");
         }
         for (const auto& [place, name] : target.places) {
             const auto other = target.ports.find(place);
@@ -71,7 +73,9 @@ private:
         return ips;
     }
 
-    static Place place_of(const Json& pod) { return {pod["netns"].get<std::string>(), pod["cgroup"].get<std::string>()}; }
+    static Place place_of(const Json& pod) {
+        return {pod["netns"].get<std::string>(), pod["cgroup"].get<std::string>()};
+    }
     static std::string name_of(const Json& object) {
         return object["namespace"].get<std::string>() + "/" + object["name"].get<std::string>();
     }

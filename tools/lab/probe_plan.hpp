@@ -27,7 +27,7 @@ struct ProbePlan {
     std::map<Place, std::vector<Dial>> dials;      ///< by source
     std::map<Place, Answerer> answerers;
     std::map<std::size_t, std::set<std::pair<Place, ListenPort>>> behind; ///< by probe: where its answer can come from
-    std::map<std::size_t, std::string> errors;     ///< probes that cannot be tried, with the reason
+    std::map<std::size_t, std::string> errors; ///< probes that cannot be tried, with the reason
 };
 
 /// Makes a host outside the cluster with this address, or finds it.

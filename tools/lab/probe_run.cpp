@@ -26,7 +26,8 @@ public:
     }
 
     /// Error: ETIMEDOUT.
-    Result<> run(Clock::time_point deadline, const std::function<void(std::size_t child, const std::string& line)>& on_line) {
+    Result<> run(Clock::time_point deadline,
+                 const std::function<void(std::size_t child, const std::string& line)>& on_line) {
         while (std::ranges::any_of(events_, [](const pollfd& event) { return event.fd >= 0; })) {
             if (Clock::now() > deadline) {
                 return failure(ETIMEDOUT, "the probes did not end in time: is the machine overloaded?");
@@ -125,7 +126,11 @@ Result<std::vector<probe::Answer>> run_probes(ProbePlan plan, std::size_t count)
         }
         auto& answer = answers[result->index];
         answered[result->index] = true;
-        answer = {.verdict = result->verdict, .error = result->error, .rule = {}, .answered_by = result->answered_by, .ms = result->ms};
+        answer = {.verdict = result->verdict,
+                  .error = result->error,
+                  .rule = {},
+                  .answered_by = result->answered_by,
+                  .ms = result->ms};
         // An application that answers itself does not say who it is; with one candidate that is known anyway.
         if (const auto& behind = plan.behind[result->index];
             answer.verdict == probe::Verdict::kAllow && answer.answered_by.empty() && behind.size() == 1) {

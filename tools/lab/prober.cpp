@@ -55,7 +55,8 @@ void finish(Attempt& attempt, probe::Verdict verdict, int code) {
 
 /// What the network says about a destination is a denial; what this process cannot do is an error.
 void finish_with_errno(Attempt& attempt, int code) {
-    const bool local = code == EMFILE || code == ENFILE || code == ENOMEM || code == EADDRNOTAVAIL || code == EAFNOSUPPORT || code == EINVAL;
+    const bool local = code == EMFILE || code == ENFILE || code == ENOMEM || code == EADDRNOTAVAIL ||
+                       code == EAFNOSUPPORT || code == EINVAL;
     finish(attempt, local ? probe::Verdict::kError : probe::Verdict::kDeny, code);
 }
 
@@ -69,7 +70,9 @@ int pending_error(int fd) {
 /// "weft-lab ns/pod\n..." to "ns/pod"; empty when it is something else.
 std::string answerer(const std::string& text) {
     const auto end = text.find('\n');
-    return text.starts_with(kAnswerMark) && end != std::string::npos ? text.substr(kAnswerMark.size(), end - kAnswerMark.size()) : "";
+    return text.starts_with(kAnswerMark) && end != std::string::npos
+               ? text.substr(kAnswerMark.size(), end - kAnswerMark.size())
+               : "";
 }
 
 void begin(Attempt& attempt) {
@@ -77,7 +80,8 @@ void begin(Attempt& attempt) {
     const auto& dial = attempt.dial;
     const bool sctp = dial.protocol == IPPROTO_SCTP;
     const int type = sctp ? SOCK_RAW : dial.protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
-    attempt.fd.reset(::socket(dial.ip.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, sctp ? IPPROTO_SCTP : 0));
+    attempt.fd.reset(
+        ::socket(dial.ip.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, sctp ? IPPROTO_SCTP : 0));
     if (!attempt.fd.valid()) {
         finish_with_errno(attempt, errno);
         return;
@@ -106,7 +110,11 @@ void ask(Attempt& attempt) {
         constexpr std::string_view kQuestion = "who?";
         sent = ::send(attempt.fd.get(), kQuestion.data(), kQuestion.size(), MSG_NOSIGNAL);
     } else {
-        const auto init = make_sctp({.source = sctp_port(attempt), .destination = attempt.dial.port, .first_chunk = kSctpInit, .verification = 0, .initiate_tag = kOurTag});
+        const auto init = make_sctp({.source = sctp_port(attempt),
+                                     .destination = attempt.dial.port,
+                                     .first_chunk = kSctpInit,
+                                     .verification = 0,
+                                     .initiate_tag = kOurTag});
         const auto address = socket_address(attempt.dial.ip, 0);
         sent = ::sendto(attempt.fd.get(), init.data(), init.size(), 0, address.get(), address.size);
     }

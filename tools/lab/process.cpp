@@ -246,7 +246,8 @@ Result<Finished> run_captured(const Launch& what, int timeout_ms) {
         }
         std::array<pollfd, 3> events{pollfd{mine[0].get(), POLLOUT, 0}, pollfd{mine[1].get(), POLLIN, 0},
                                      pollfd{mine[2].get(), POLLIN, 0}};
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
         if (left.count() <= 0) {
             (void)::kill(child.pid, SIGKILL);
             late = true;

@@ -49,8 +49,10 @@ Result<UniqueFd> dial(const Names& names) {
         if (errno == EACCES || errno == EPERM) {
             return failure(EACCES, "lab '{}' belongs to another user: use sudo", names.lab());
         }
-        return failure(ENOENT, "lab '{}' does not run (`weft lab list` shows those that do): start it with `weft lab up DIR --name {}`",
-                       names.lab(), names.lab());
+        return failure(
+            ENOENT,
+            "lab '{}' does not run (`weft lab list` shows those that do): start it with `weft lab up DIR --name {}`",
+            names.lab(), names.lab());
     }
     return fd;
 }
@@ -65,14 +67,16 @@ Result<Json> ask(const Names& names, const Json& request) {
     while (!line.ends_with('\n')) {
         const auto got = ::recv(fd.get(), block.data(), block.size(), 0);
         if (got <= 0) {
-            return failure(EPIPE, "the supervisor of lab '{}' went away: see {}, and clean up with `weft lab down --name {}`",
+            return failure(EPIPE,
+                           "the supervisor of lab '{}' went away: see {}, and clean up with `weft lab down --name {}`",
                            names.lab(), names.supervisor_log(), names.lab());
         }
         line.append(block.data(), static_cast<std::size_t>(got));
     }
     auto answer = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!answer.is_object() || !answer.contains("ok")) {
-        return failure(EPROTO, "the supervisor of lab '{}' answered with something else: is it of another version?", names.lab());
+        return failure(EPROTO, "the supervisor of lab '{}' answered with something else: is it of another version?",
+                       names.lab());
     }
     if (!answer["ok"].get<bool>()) {
         return failure(answer.value("code", EIO), "{}", answer.value("error", "unknown failure"));
@@ -116,7 +120,8 @@ void CommandServer::accept_one() {
     }
     ucred peer{};
     socklen_t size = sizeof peer;
-    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || (peer.uid != 0 && peer.uid != ::getuid())) {
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+        (peer.uid != 0 && peer.uid != ::getuid())) {
         return; // closes: nobody else may run commands in pods
     }
     const int number = fd.get();
@@ -154,7 +159,8 @@ void CommandServer::reply(int fd, const std::shared_ptr<Client>& client, const R
     Json line = answer ? *answer : Json{{"error", answer.error().message()}, {"code", answer.error().code()}};
     line["ok"] = answer.has_value();
     // Invalid UTF-8 (a file name, a program's message) is replaced: an answer always leaves.
-    (void)send_line(fd, line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); // a caller who left needs none
+    (void)send_line(fd,
+                    line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); // a caller who left needs none
     if (const auto found = clients_.find(fd); found != clients_.end() && found->second == client) {
         clients_.erase(found);
     }

@@ -16,7 +16,8 @@ namespace weft::lab {
 
 using Json = nlohmann::ordered_json;
 
-/// Asks the lab's supervisor. Error: ENOENT when no such lab runs (with remedy), EACCES, or the supervisor's own refusal.
+/// Asks the lab's supervisor. Error: ENOENT when no such lab runs (with remedy), EACCES, or the supervisor's own
+/// refusal.
 Result<Json> ask(const Names& names, const Json& request);
 
 /// True when a supervisor answers on the lab's socket.

@@ -36,7 +36,8 @@ Result<UniqueFd> dial(const Ip& ip, std::uint16_t port, int timeout_ms) {
 }
 
 Result<> get(const UniqueFd& fd, const std::string& host, const std::string& path, int timeout_ms) {
-    const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: weft-lab\r\nConnection: close\r\n\r\n", path, host);
+    const auto request =
+        fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: weft-lab\r\nConnection: close\r\n\r\n", path, host);
     if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) {
         return system_failure("GET {}", path);
     }
@@ -75,8 +76,11 @@ std::uint16_t probe_port(const k8s::Probe& probe, const k8s::Container& containe
 Result<> check_readiness(const k8s::Probe& probe, const ProbeTarget& target) {
     const int timeout_ms = probe.timeout_seconds * 1000;
     if (probe.kind == k8s::Probe::Kind::kExec) {
-        WEFT_ASSIGN(const auto done, run_captured({.argv = probe.command, .env = target.env, .netns = target.pod_netns, .cgroup = target.pod_cgroup},
-                                                  timeout_ms));
+        WEFT_ASSIGN(
+            const auto done,
+            run_captured(
+                {.argv = probe.command, .env = target.env, .netns = target.pod_netns, .cgroup = target.pod_cgroup},
+                timeout_ms));
         if (done.exit_code != 0) {
             return failure(EIO, "'{}' ended with {}", probe.command.front(), done.exit_code);
         }
@@ -84,7 +88,8 @@ Result<> check_readiness(const k8s::Probe& probe, const ProbeTarget& target) {
     }
     return in_netns(target.node_netns, [&]() -> Result<> {
         WEFT_ASSIGN(const auto fd, dial(target.ip, target.port, timeout_ms));
-        return probe.kind == k8s::Probe::Kind::kTcp ? Result<>() : get(fd, target.ip.to_string(), probe.path, timeout_ms);
+        return probe.kind == k8s::Probe::Kind::kTcp ? Result<>()
+                                                    : get(fd, target.ip.to_string(), probe.path, timeout_ms);
     });
 }
 

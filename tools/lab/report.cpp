@@ -57,22 +57,31 @@ Json pod_json(const Names& names, const PodRunner& runner) {
 Json service_json(const k8s::Service& service, const std::vector<k8s::Pod>& pods, const std::vector<k8s::Node>& nodes) {
     Json ports = Json::array();
     for (const auto& port : service.ports) {
-        ports.push_back(Json{{"name", port.name}, {"port", port.port}, {"protocol", protocol_name(port.protocol)}, {"nodePort", port.node_port}});
+        ports.push_back(Json{{"name", port.name},
+                             {"port", port.port},
+                             {"protocol", protocol_name(port.protocol)},
+                             {"nodePort", port.node_port}});
     }
     Json slices = Json::array();
     for (const auto& slice : k8s::derive_slices(service, pods, nodes)) {
         Json targets = Json::array();
         for (const auto& port : slice.ports) {
-            targets.push_back(Json{{"name", port.name}, {"port", port.port}, {"protocol", protocol_name(port.protocol)}});
+            targets.push_back(
+                Json{{"name", port.name}, {"port", port.port}, {"protocol", protocol_name(port.protocol)}});
         }
         Json backends = Json::array();
         for (const auto& endpoint : slice.endpoints) {
-            backends.push_back(Json{{"pod", endpoint.target_pod}, {"ready", endpoint.ready}, {"ips", texts(endpoint.addresses)}});
+            backends.push_back(
+                Json{{"pod", endpoint.target_pod}, {"ready", endpoint.ready}, {"ips", texts(endpoint.addresses)}});
         }
         slices.push_back(Json{{"ports", targets}, {"backends", backends}});
     }
-    return Json{{"namespace", service.meta.namespace_name}, {"name", service.meta.name},   {"headless", service.headless},
-                {"clusterIPs", texts(service.cluster_ips)}, {"ports", ports},              {"loadBalancerIPs", texts(service.load_balancer_ips)},
+    return Json{{"namespace", service.meta.namespace_name},
+                {"name", service.meta.name},
+                {"headless", service.headless},
+                {"clusterIPs", texts(service.cluster_ips)},
+                {"ports", ports},
+                {"loadBalancerIPs", texts(service.load_balancer_ips)},
                 {"externalIPs", texts(service.external_ips)},
                 {"slices", slices}};
 }
@@ -94,9 +103,20 @@ Json report(const Names& names, const Controller& controller, bool mesh) {
         }
     }
     for (const auto& [name, why] : controller.unplaced()) {
-        pods.push_back(Json{{"namespace", name.first}, {"name", name.second}, {"node", ""}, {"phase", "Pending"}, {"ready", false},
-                            {"restarts", 0}, {"ips", Json::array()}, {"message", why}, {"external", false}, {"hostNetwork", false},
-                            {"ports", Json::array()}, {"netns", ""}, {"cgroup", ""}, {"log", ""}});
+        pods.push_back(Json{{"namespace", name.first},
+                            {"name", name.second},
+                            {"node", ""},
+                            {"phase", "Pending"},
+                            {"ready", false},
+                            {"restarts", 0},
+                            {"ips", Json::array()},
+                            {"message", why},
+                            {"external", false},
+                            {"hostNetwork", false},
+                            {"ports", Json::array()},
+                            {"netns", ""},
+                            {"cgroup", ""},
+                            {"log", ""}});
     }
     Json services = Json::array();
     const auto node_list = cluster.node_list();

@@ -133,7 +133,8 @@ void respond(const std::string& name, const std::set<ListenPort>& ports, int out
             listeners.push_back({std::move(fd), protocol, false});
             report += label + " open\n";
         } else {
-            report += errno == EADDRINUSE ? label + " taken\n" : fmt::format("error listen on {}: {}\n", label, std::strerror(errno));
+            report += errno == EADDRINUSE ? label + " taken\n"
+                                          : fmt::format("error listen on {}: {}\n", label, std::strerror(errno));
         }
     }
     write_all(output, report + "done\n");

@@ -29,10 +29,12 @@ std::string node_table(const Json& status) {
 }
 
 std::string pod_table(const Json& status) {
-    std::vector<std::vector<std::string>> rows{{"NAMESPACE", "POD", "READY", "STATUS", "RESTARTS", "NODE", "IP", "MESSAGE"}};
+    std::vector<std::vector<std::string>> rows{
+        {"NAMESPACE", "POD", "READY", "STATUS", "RESTARTS", "NODE", "IP", "MESSAGE"}};
     for (const auto& pod : status["pods"]) {
-        rows.push_back({pod["namespace"].get<std::string>(), pod["name"].get<std::string>(), pod["ready"].get<bool>() ? "yes" : "no",
-                        pod["phase"].get<std::string>(), std::to_string(pod["restarts"].get<int>()),
+        rows.push_back({pod["namespace"].get<std::string>(), pod["name"].get<std::string>(),
+                        pod["ready"].get<bool>() ? "yes" : "no", pod["phase"].get<std::string>(),
+                        std::to_string(pod["restarts"].get<int>()),
                         pod["external"].get<bool>() ? "(outside)" : pod["node"].get<std::string>(), joined(pod["ips"]),
                         pod["message"].get<std::string>()});
     }
@@ -44,7 +46,9 @@ void add_status(CLI::App& lab) {
     auto output = std::make_shared<std::string>("table");
     auto* command = lab.add_subcommand("status", "Nodes, agents and pods of a lab");
     add_name_option(*command, *name);
-    command->add_option("-o,--output", *output, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+    command->add_option("-o,--output", *output, "table or json")
+        ->check(CLI::IsMember({"table", "json"}))
+        ->capture_default_str();
     command->callback([name, output] {
         const auto status = need(ask(need(Names::make(*name)), Json{{"op", "status"}}));
         if (*output == "json") {

@@ -30,13 +30,14 @@ public:
         sigaddset(&signals, SIGINT);
         const UniqueFd terminated(::signalfd(-1, &signals, SFD_CLOEXEC));
         loop_.watch(terminated.get(), [this] { quit(); });
-        WEFT_ASSIGN(server_, CommandServer::listen(loop_, names_.socket(), [this](const Json& request, CommandServer::Answer answer) {
-                        try {
-                            handle(request, answer);
-                        } catch (const nlohmann::json::exception& fault) {
-                            answer(invalid("request: {}", fault.what()));
-                        }
-                    }));
+        WEFT_ASSIGN(server_, CommandServer::listen(loop_, names_.socket(),
+                                                   [this](const Json& request, CommandServer::Answer answer) {
+                                                       try {
+                                                           handle(request, answer);
+                                                       } catch (const nlohmann::json::exception& fault) {
+                                                           answer(invalid("request: {}", fault.what()));
+                                                       }
+                                                   }));
         loop_.run();
         return {};
     }
@@ -147,7 +148,8 @@ private:
         for (const auto& object : objects) {
             const auto key = k8s::key_of(object);
             if (removing) {
-                lines.push_back(fmt::format("{} {}", key.to_string(), controller_->cluster().remove(key) ? "deleted" : "was not there"));
+                lines.push_back(fmt::format("{} {}", key.to_string(),
+                                            controller_->cluster().remove(key) ? "deleted" : "was not there"));
                 continue;
             }
             WEFT_ASSIGN(const auto change, controller_->cluster().apply(object));
@@ -163,8 +165,9 @@ private:
     }
 
     Result<Json> scale(const Json& request) {
-        WEFT_TRY(controller_->cluster().scale({request.at("namespace").get<std::string>(), request.at("name").get<std::string>()},
-                                              request.at("replicas").get<int>()));
+        WEFT_TRY(controller_->cluster().scale(
+            {request.at("namespace").get<std::string>(), request.at("name").get<std::string>()},
+            request.at("replicas").get<int>()));
         WEFT_TRY(controller_->reconcile());
         return Json::object();
     }
@@ -218,11 +221,13 @@ private:
         WEFT_ASSIGN(const auto* runner, pod_of(request));
         const auto pod = runner->published();
         if (pod.ips.empty()) {
-            return failure(EAGAIN, "pod {}/{} is not wired yet: {}", pod.meta.namespace_name, pod.meta.name, runner->message());
+            return failure(EAGAIN, "pod {}/{} is not wired yet: {}", pod.meta.namespace_name, pod.meta.name,
+                           runner->message());
         }
-        return Json{{"netns", runner->netns()},        {"cgroup", runner->cgroup()}, {"hosts", runner->hosts_path()},
-                    {"tmp", runner->tmp_path()},       {"hostname", pod.meta.name},
-                    {"env", container_process(pod, controller_->cluster().services()).env}};
+        return Json{
+            {"netns", runner->netns()},      {"cgroup", runner->cgroup()},
+            {"hosts", runner->hosts_path()}, {"tmp", runner->tmp_path()},
+            {"hostname", pod.meta.name},     {"env", container_process(pod, controller_->cluster().services()).env}};
     }
 
     Result<Json> external(const Json& request) {

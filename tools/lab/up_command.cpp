@@ -72,8 +72,9 @@ std::vector<std::string> missing(const Json& status) {
     }
     for (const auto& pod : status["pods"]) {
         if (!pod["ready"].get<bool>()) {
-            lines.push_back(fmt::format("pod {}/{}: {}: {} (log: {})", pod["namespace"].get<std::string>(), pod["name"].get<std::string>(),
-                                        pod["phase"].get<std::string>(), pod["message"].get<std::string>(), pod["log"].get<std::string>()));
+            lines.push_back(fmt::format("pod {}/{}: {}: {} (log: {})", pod["namespace"].get<std::string>(),
+                                        pod["name"].get<std::string>(), pod["phase"].get<std::string>(),
+                                        pod["message"].get<std::string>(), pod["log"].get<std::string>()));
         }
     }
     if (lines.empty() && status["pods"].size() < status["wanted"].get<std::size_t>()) {
@@ -86,7 +87,8 @@ void up(const UpOptions& options) {
     const auto names = need(Names::make(options.name));
     need_root();
     if (supervisor_alive(names)) {
-        fail(Error(EEXIST, fmt::format("lab '{0}' is up already: change it with `weft lab apply DIR --name {0}`, or end it with `weft lab down --name {0}`",
+        fail(Error(EEXIST, fmt::format("lab '{0}' is up already: change it with `weft lab apply DIR --name {0}`, or "
+                                       "end it with `weft lab down --name {0}`",
                                        options.name)));
     }
     const auto files = read_manifests(options.folder);
@@ -97,7 +99,8 @@ void up(const UpOptions& options) {
     need(ensure_bpffs());
     auto started = start_supervisor(names);
     if (started) {
-        const auto answer = ask(names, Json{{"op", "up"}, {"nodes", options.nodes}, {"mesh", !options.without_mesh}, {"files", files}});
+        const auto answer =
+            ask(names, Json{{"op", "up"}, {"nodes", options.nodes}, {"mesh", !options.without_mesh}, {"files", files}});
         started = answer ? Result<>() : std::unexpected(answer.error());
     }
     if (!started) {
@@ -116,7 +119,8 @@ void up(const UpOptions& options) {
             for (const auto& line : lines) {
                 std::cerr << line << "\n";
             }
-            fail(Error(ETIMEDOUT, fmt::format("not everything is ready after {} s; the lab is left running: look at `weft lab logs NS/POD --name {}`",
+            fail(Error(ETIMEDOUT, fmt::format("not everything is ready after {} s; the lab is left running: look at "
+                                              "`weft lab logs NS/POD --name {}`",
                                               options.timeout_seconds, options.name)));
         }
         pause_briefly();
@@ -133,7 +137,8 @@ void add_up(CLI::App& lab) {
         ->capture_default_str()
         ->check(CLI::Range(1, kMostNodes));
     command->add_option("--timeout", options->timeout_seconds, "Seconds to wait for the pods")->capture_default_str();
-    command->add_flag("--without-mesh", options->without_mesh, "The same cluster without weftd and weft-cni, to compare");
+    command->add_flag("--without-mesh", options->without_mesh,
+                      "The same cluster without weftd and weft-cni, to compare");
     add_name_option(*command, options->name);
     command->callback([options] { up(*options); });
 

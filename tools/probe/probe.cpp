@@ -20,8 +20,10 @@ Result<End> parse_end(const std::string& key, const std::string& text, bool may_
         return AddressEnd{*ip};
     }
     const auto slash = text.find('/');
-    if (slash == std::string::npos || slash == 0 || slash + 1 == text.size() || text.find('/', slash + 1) != std::string::npos) {
-        return invalid("\"{}\": '{}' is not NAMESPACE/POD{} or ip:ADDRESS", key, text, may_be_service ? ", NAMESPACE/svc:NAME" : "");
+    if (slash == std::string::npos || slash == 0 || slash + 1 == text.size() ||
+        text.find('/', slash + 1) != std::string::npos) {
+        return invalid("\"{}\": '{}' is not NAMESPACE/POD{} or ip:ADDRESS", key, text,
+                       may_be_service ? ", NAMESPACE/svc:NAME" : "");
     }
     const std::string ns = text.substr(0, slash);
     const std::string name = text.substr(slash + 1);
@@ -112,10 +114,11 @@ std::string_view verdict_name(Verdict verdict) {
 }
 
 std::string to_string(const End& end) {
-    return std::visit(Overloaded{[](const PodEnd& pod) { return pod.namespace_name + "/" + pod.pod; },
-                                 [](const ServiceEnd& service) { return service.namespace_name + "/svc:" + service.service; },
-                                 [](const AddressEnd& address) { return "ip:" + address.ip.to_string(); }},
-                      end);
+    return std::visit(
+        Overloaded{[](const PodEnd& pod) { return pod.namespace_name + "/" + pod.pod; },
+                   [](const ServiceEnd& service) { return service.namespace_name + "/svc:" + service.service; },
+                   [](const AddressEnd& address) { return "ip:" + address.ip.to_string(); }},
+        end);
 }
 
 } // namespace weft::probe

@@ -27,7 +27,10 @@ const char* state_text(KernelFeature::State state) {
 nlohmann::ordered_json document(const std::vector<KernelFeature>& features) {
     auto list = nlohmann::ordered_json::array();
     for (const auto& feature : features) {
-        list.push_back({{"name", feature.name}, {"state", state_text(feature.state)}, {"detail", feature.detail}, {"cost", feature.cost}});
+        list.push_back({{"name", feature.name},
+                        {"state", state_text(feature.state)},
+                        {"detail", feature.detail},
+                        {"cost", feature.cost}});
     }
     return {{"kernel", admin::kernel_release()}, {"features", list}};
 }
@@ -41,14 +44,15 @@ std::string text(const std::vector<KernelFeature>& features, const Globals& glob
             costs += fmt::format("  {}: {}\n", feature.name, feature.cost);
         }
     }
-    return fmt::format("Kernel {}\n\n{}{}{}", admin::kernel_release(), table.text(!globals.no_headers), costs.empty() ? "" : "\nWhat a lack costs:\n",
-                       costs);
+    return fmt::format("Kernel {}\n\n{}{}{}", admin::kernel_release(), table.text(!globals.no_headers),
+                       costs.empty() ? "" : "\nWhat a lack costs:\n", costs);
 }
 
 } // namespace
 
 void add_check_command(CLI::App& weft, Globals& globals) {
-    auto* command = weft.add_subcommand("check", "What this kernel lacks and what that costs; needs no agent")->group("Health");
+    auto* command =
+        weft.add_subcommand("check", "What this kernel lacks and what that costs; needs no agent")->group("Health");
     add_output_options(*command, globals);
     command->callback([&globals] {
         const auto features = admin::probe_kernel();

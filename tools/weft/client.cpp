@@ -28,11 +28,15 @@ Result<> from_status(const grpc::Status& status) {
     case grpc::StatusCode::INVALID_ARGUMENT:
         return failure(EINVAL, "{}", status.error_message());
     case grpc::StatusCode::UNAVAILABLE:
-        return failure(ECONNREFUSED, "the agent closed the connection: it stopped, or this user may not ask it (be root or in group weft)");
+        return failure(
+            ECONNREFUSED,
+            "the agent closed the connection: it stopped, or this user may not ask it (be root or in group weft)");
     case grpc::StatusCode::UNIMPLEMENTED:
-        return failure(EIO, "the agent does not know this request: it is older than this command; compare `weft version`");
+        return failure(EIO,
+                       "the agent does not know this request: it is older than this command; compare `weft version`");
     case grpc::StatusCode::DEADLINE_EXCEEDED:
-        return failure(EIO, "the agent did not answer within {} s; see its log: journalctl -u weftd", kPatience.count());
+        return failure(EIO, "the agent did not answer within {} s; see its log: journalctl -u weftd",
+                       kPatience.count());
     default:
         return failure(EIO, "the agent answers: {}", status.error_message());
     }
@@ -44,7 +48,8 @@ Result<int> connect_socket(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.empty() || path.size() >= sizeof address.sun_path) {
-        return invalid("--socket '{}' is {}: at most {} bytes fit", path, path.empty() ? "empty" : "too long", sizeof address.sun_path - 1);
+        return invalid("--socket '{}' is {}: at most {} bytes fit", path, path.empty() ? "empty" : "too long",
+                       sizeof address.sun_path - 1);
     }
     path.copy(address.sun_path, path.size());
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -55,11 +60,13 @@ Result<int> connect_socket(const std::string& path) {
         switch (errno) {
         case ENOENT:
             return failure(ENXIO,
-                           "no agent on this node: {} does not exist. Is weftd running here (systemctl status weftd)? In the lab, or "
+                           "no agent on this node: {} does not exist. Is weftd running here (systemctl status weftd)? "
+                           "In the lab, or "
                            "with another run directory, give --socket",
                            path);
         case ECONNREFUSED:
-            return failure(ECONNREFUSED, "the agent is not running: nobody listens on {}. Start it: systemctl start weftd", path);
+            return failure(ECONNREFUSED,
+                           "the agent is not running: nobody listens on {}. Start it: systemctl start weftd", path);
         case EACCES:
         case EPERM:
             return failure(EACCES, "may not open {}: run as root, or join group weft", path);
@@ -130,7 +137,8 @@ Result<admin::ListPoliciesResponse> Client::policies(const admin::ListPoliciesRe
     return ask<admin::ListPoliciesResponse>(*impl_->admin, &admin::Admin::Stub::ListPolicies, request);
 }
 Result<admin::ListIdentitiesResponse> Client::identities() {
-    return ask<admin::ListIdentitiesResponse>(*impl_->admin, &admin::Admin::Stub::ListIdentities, admin::ListIdentitiesRequest());
+    return ask<admin::ListIdentitiesResponse>(*impl_->admin, &admin::Admin::Stub::ListIdentities,
+                                              admin::ListIdentitiesRequest());
 }
 Result<admin::ListMapsResponse> Client::maps() {
     return ask<admin::ListMapsResponse>(*impl_->admin, &admin::Admin::Stub::ListMaps, admin::ListMapsRequest());
@@ -141,11 +149,13 @@ Result<> Client::dump_map(const std::string& name, const std::function<void(cons
     request.set_name(name);
     return take_all<admin::MapEntry>(impl_->admin->DumpMap(&context, request), take);
 }
-Result<> Client::connections(const admin::ListConnectionsRequest& request, const std::function<void(const admin::Connection&)>& take) {
+Result<> Client::connections(const admin::ListConnectionsRequest& request,
+                             const std::function<void(const admin::Connection&)>& take) {
     grpc::ClientContext context;
     return take_all<admin::Connection>(impl_->admin->ListConnections(&context, request), take);
 }
-Result<> Client::flows(const observer::GetFlowsRequest& request, const std::function<void(const observer::GetFlowsResponse&)>& take) {
+Result<> Client::flows(const observer::GetFlowsRequest& request,
+                       const std::function<void(const observer::GetFlowsResponse&)>& take) {
     grpc::ClientContext context;
     return take_all<observer::GetFlowsResponse>(impl_->observer->GetFlows(&context, request), take);
 }

@@ -31,9 +31,11 @@ public:
     Result<admin::ListMapsResponse> maps();
     /// Calls `take` for each entry.
     Result<> dump_map(const std::string& name, const std::function<void(const admin::MapEntry&)>& take);
-    Result<> connections(const admin::ListConnectionsRequest& request, const std::function<void(const admin::Connection&)>& take);
+    Result<> connections(const admin::ListConnectionsRequest& request,
+                         const std::function<void(const admin::Connection&)>& take);
     /// Until the agent is done or, with `follow`, gone.
-    Result<> flows(const observer::GetFlowsRequest& request, const std::function<void(const observer::GetFlowsResponse&)>& take);
+    Result<> flows(const observer::GetFlowsRequest& request,
+                   const std::function<void(const observer::GetFlowsResponse&)>& take);
 
 private:
     struct Impl;

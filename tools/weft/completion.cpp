@@ -48,7 +48,8 @@ complete -o default -F _weft weft
 } // namespace
 
 void add_completion_command(CLI::App& weft) {
-    auto* command = weft.add_subcommand("completion", "Shell completion script")->require_subcommand(1)->group("Manage");
+    auto* command =
+        weft.add_subcommand("completion", "Shell completion script")->require_subcommand(1)->group("Manage");
     command->add_subcommand("bash", "For bash: source <(weft completion bash)")->callback([&weft] {
         std::string table;
         describe(weft, "weft", table);

@@ -17,10 +17,12 @@ std::string scalar(const Json& value) {
     const auto& text = value.get_ref<const std::string&>();
     bool plain = !text.empty() && (std::isalpha(static_cast<unsigned char>(text.front())) != 0 || text.front() == '/');
     for (const char c : text) {
-        plain = plain && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' || c == '/' || c == ' ' || c == '=');
+        plain = plain && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' ||
+                          c == '/' || c == ' ' || c == '=');
     }
     plain = plain && text.back() != ' ';
-    for (const char* word : {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "True", "False", "Yes", "No", "On", "Off", "Null"}) {
+    for (const char* word : {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "True", "False", "Yes", "No",
+                             "On", "Off", "Null"}) {
         plain = plain && text != word;
     }
     return plain ? text : value.dump();

@@ -89,11 +89,13 @@ std::string detail_text(const flow::Flow& flow) {
         add("rule=" + detail.rule());
     }
     std::string isolated;
-    for (const auto& policy : flow.traffic_direction() == flow::EGRESS ? flow.egress_denied_by() : flow.ingress_denied_by()) {
+    for (const auto& policy :
+         flow.traffic_direction() == flow::EGRESS ? flow.egress_denied_by() : flow.ingress_denied_by()) {
         isolated += fmt::format("{}{}/{}", isolated.empty() ? "" : ",", policy.namespace_(), policy.name());
     }
     if (!isolated.empty()) {
-        add(fmt::format("{} isolated by {}", flow.traffic_direction() == flow::EGRESS ? "egress" : "ingress", isolated));
+        add(fmt::format("{} isolated by {}", flow.traffic_direction() == flow::EGRESS ? "egress" : "ingress",
+                        isolated));
     }
     if (!detail.service().empty()) {
         const auto colon = detail.service().find(':');
@@ -101,7 +103,8 @@ std::string detail_text(const flow::Flow& flow) {
         // "via shop/svc:api" names namespace, kind and name; the port follows when it is not the destination's.
         add(slash == std::string::npos ? "via " + detail.service()
                                        : fmt::format("via {}/svc:{} port {}", detail.service().substr(0, slash),
-                                                     detail.service().substr(slash + 1, colon - slash - 1), detail.service().substr(colon + 1)));
+                                                     detail.service().substr(slash + 1, colon - slash - 1),
+                                                     detail.service().substr(colon + 1)));
     }
     return out;
 }
@@ -110,19 +113,25 @@ std::string detail_text(const flow::Flow& flow) {
 
 std::vector<std::string> flow_cells(const flow::Flow& flow) {
     const auto l4 = transport(flow);
-    return {time_text(flow), end_text(flow.source(), flow.ip().source(), l4.source),
-            end_text(flow.destination(), flow.ip().destination(), l4.destination), l4.name, outcome(flow), detail_text(flow)};
+    return {time_text(flow),
+            end_text(flow.source(), flow.ip().source(), l4.source),
+            end_text(flow.destination(), flow.ip().destination(), l4.destination),
+            l4.name,
+            outcome(flow),
+            detail_text(flow)};
 }
 
 std::string flow_line(const flow::Flow& flow) {
     const auto cells = flow_cells(flow);
-    return fmt::format("{} {} \u2192 {} {} {}{}{}", cells[0], cells[1], cells[2], cells[3], cells[4], cells[5].empty() ? "" : " ", cells[5]);
+    return fmt::format("{} {} \u2192 {} {} {}{}{}", cells[0], cells[1], cells[2], cells[3], cells[4],
+                       cells[5].empty() ? "" : " ", cells[5]);
 }
 
 std::string lost_line(const flow::LostEvent& lost) {
     return fmt::format("{} flows lost: {}", lost.num_events_lost(),
-                       lost.source() == flow::PERF_EVENT_RING_BUFFER ? "the kernel produced them faster than the agent reads"
-                                                                     : "this client reads more slowly than they come");
+                       lost.source() == flow::PERF_EVENT_RING_BUFFER
+                           ? "the kernel produced them faster than the agent reads"
+                           : "this client reads more slowly than they come");
 }
 
 } // namespace weft::cli

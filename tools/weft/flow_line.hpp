@@ -8,7 +8,7 @@
 namespace flow {
 class Flow;
 class LostEvent;
-}
+} // namespace flow
 
 namespace weft::cli {
 

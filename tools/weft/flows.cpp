@@ -41,7 +41,8 @@ google::protobuf::Timestamp parse_time(const char* option, const std::string& te
     }
     google::protobuf::Timestamp out;
     if (!google::protobuf::util::TimeUtil::FromString(text, &out)) {
-        fail(kUsage, fmt::format("{}: '{}' is neither a span such as 5m nor a time such as 2026-01-31T10:00:00Z", option, text));
+        fail(kUsage, fmt::format("{}: '{}' is neither a span such as 5m nor a time such as 2026-01-31T10:00:00Z",
+                                 option, text));
     }
     return out;
 }
@@ -116,8 +117,12 @@ observer::GetFlowsRequest make_request(const Options& o) {
     if (pods.empty() && o.from_pods.empty() && o.to_pods.empty() && o.services.empty() && !o.namespace_name.empty()) {
         pods.push_back(o.namespace_name + "/");
     }
-    either(filters, pods, [](auto& f, const auto& v) { f.add_source_pod(v); }, [](auto& f, const auto& v) { f.add_destination_pod(v); });
-    either(filters, o.ips, [](auto& f, const auto& v) { f.add_source_ip(v); }, [](auto& f, const auto& v) { f.add_destination_ip(v); });
+    either(
+        filters, pods, [](auto& f, const auto& v) { f.add_source_pod(v); },
+        [](auto& f, const auto& v) { f.add_destination_pod(v); });
+    either(
+        filters, o.ips, [](auto& f, const auto& v) { f.add_source_ip(v); },
+        [](auto& f, const auto& v) { f.add_destination_ip(v); });
     either(
         filters, o.ports, [](auto& f, auto v) { f.add_source_port(std::to_string(v)); },
         [](auto& f, auto v) { f.add_destination_port(std::to_string(v)); });
@@ -168,17 +173,25 @@ void run(const Globals& globals, const Options& options) {
 } // namespace
 
 void add_flows_command(CLI::App& weft, Globals& globals) {
-    auto* command = weft.add_subcommand("flows", "Connections as they are opened, accepted, closed, denied")->alias("observe")->group("Observe");
+    auto* command = weft.add_subcommand("flows", "Connections as they are opened, accepted, closed, denied")
+                        ->alias("observe")
+                        ->group("Observe");
     auto o = std::make_shared<Options>();
     command->add_flag("-f,--follow", o->follow, "Go on with new flows until interrupted");
-    command->add_option("--last", o->last, fmt::format("The newest N flows (default {})", kDefaultLast))->option_text("N");
+    command->add_option("--last", o->last, fmt::format("The newest N flows (default {})", kDefaultLast))
+        ->option_text("N");
     command->add_flag("--first", o->first, "With --last N: the oldest N instead");
-    command->add_option("--since", o->since, "Not older than: 90s, 5m, 2h, or 2026-01-31T10:00:00Z")->option_text("TIME");
+    command->add_option("--since", o->since, "Not older than: 90s, 5m, 2h, or 2026-01-31T10:00:00Z")
+        ->option_text("TIME");
     command->add_option("--until", o->until, "Not newer than")->option_text("TIME");
-    command->add_option("-n,--namespace", o->namespace_name, "From or to this namespace; with a pod option, the namespace of its pods")
+    command
+        ->add_option("-n,--namespace", o->namespace_name,
+                     "From or to this namespace; with a pod option, the namespace of its pods")
         ->option_text("NAMESPACE");
     auto* pod = command->add_option("--pod", o->pods, "From or to pods whose name begins so")->option_text("[NS/]POD");
-    command->add_option("--from-pod", o->from_pods, "Opened by pods whose name begins so")->option_text("[NS/]POD")->excludes(pod);
+    command->add_option("--from-pod", o->from_pods, "Opened by pods whose name begins so")
+        ->option_text("[NS/]POD")
+        ->excludes(pod);
     command->add_option("--to-pod", o->to_pods, "To pods whose name begins so")->option_text("[NS/]POD")->excludes(pod);
     command->add_option("--to-service", o->services, "Through this Service")->option_text("[NS/]NAME");
     auto* ip = command->add_option("--ip", o->ips, "From or to this address or prefix")->option_text("IP");
@@ -188,14 +201,21 @@ void add_flows_command(CLI::App& weft, Globals& globals) {
     command->add_option("--from-port", o->from_ports, "From this port")->option_text("PORT")->excludes(port);
     command->add_option("--to-port", o->to_ports, "To this port")->option_text("PORT")->excludes(port);
     command->add_option("--verdict", o->verdicts, "FORWARDED (ALLOWED) or DROPPED (DENIED)")->option_text("VERDICT");
-    command->add_option("--protocol", o->protocols, "tcp, udp or sctp")->option_text("PROTOCOL")->check(CLI::IsMember({"tcp", "udp", "sctp"}, CLI::ignore_case));
-    static const std::map<std::string, FlowFormat> kFormats = {
-        {"compact", FlowFormat::kCompact}, {"table", FlowFormat::kTable}, {"json", FlowFormat::kJson}, {"jsonpb", FlowFormat::kJson}};
-    command->add_option("-o,--output", o->format, "compact, table, or json (= jsonpb: a GetFlowsResponse a line, as hubble prints)")
+    command->add_option("--protocol", o->protocols, "tcp, udp or sctp")
+        ->option_text("PROTOCOL")
+        ->check(CLI::IsMember({"tcp", "udp", "sctp"}, CLI::ignore_case));
+    static const std::map<std::string, FlowFormat> kFormats = {{"compact", FlowFormat::kCompact},
+                                                               {"table", FlowFormat::kTable},
+                                                               {"json", FlowFormat::kJson},
+                                                               {"jsonpb", FlowFormat::kJson}};
+    command
+        ->add_option("-o,--output", o->format,
+                     "compact, table, or json (= jsonpb: a GetFlowsResponse a line, as hubble prints)")
         ->transform(CLI::CheckedTransformer(kFormats).description(""))
         ->option_text("FORMAT");
     command->add_flag("--no-headers", globals.no_headers, "Leave out the line of column names");
-    command->footer("A flow: TIME SOURCE \u2192 DESTINATION PROTOCOL OUTCOME DETAIL, where OUTCOME is ALLOWED (connect), ACCEPTED,\n"
+    command->footer("A flow: TIME SOURCE \u2192 DESTINATION PROTOCOL OUTCOME DETAIL, where OUTCOME is ALLOWED "
+                    "(connect), ACCEPTED,\n"
                     "CLOSED, RESET, DENIED (by policy or a full map) or REFUSED (no backend).\n"
                     "Options that are given several times mean any of the values.");
     command->callback([&globals, o] { run(globals, *o); });

@@ -9,11 +9,15 @@ namespace weft::cli {
 namespace {
 
 std::string map_table(const admin::ListMapsResponse& answer, const Globals& globals) {
-    Table table({"NAME", "TYPE", "ENTRIES", "CAPACITY", "USED", "WRITER", "DRIFT"}, {"PURPOSE"}, globals.format == Format::kWide);
+    Table table({"NAME", "TYPE", "ENTRIES", "CAPACITY", "USED", "WRITER", "DRIFT"}, {"PURPOSE"},
+                globals.format == Format::kWide);
     for (const auto& map : answer.maps()) {
         const bool counted = !map.uncounted() && map.capacity() > 0;
-        table.add({map.name(), map.type(), map.uncounted() ? "-" : std::to_string(map.entries()), std::to_string(map.capacity()),
-                   counted ? fmt::format("{:.0f}%", 100.0 * static_cast<double>(map.entries()) / static_cast<double>(map.capacity())) : "-",
+        table.add({map.name(), map.type(), map.uncounted() ? "-" : std::to_string(map.entries()),
+                   std::to_string(map.capacity()),
+                   counted ? fmt::format("{:.0f}%", 100.0 * static_cast<double>(map.entries()) /
+                                                        static_cast<double>(map.capacity()))
+                           : "-",
                    map.writer(), std::to_string(map.drift()), map.help()});
     }
     return table_or_nothing(table, globals, "maps");
@@ -27,7 +31,10 @@ nlohmann::ordered_json entry_json(const admin::MapEntry& entry) {
         }
         return out;
     };
-    return {{"key", entry.key()}, {"value", entry.value()}, {"raw_key", hex(entry.raw_key())}, {"raw_value", hex(entry.raw_value())}};
+    return {{"key", entry.key()},
+            {"value", entry.value()},
+            {"raw_key", hex(entry.raw_key())},
+            {"raw_value", hex(entry.raw_value())}};
 }
 
 void dump(const Globals& globals, const std::string& name) {
@@ -76,8 +83,11 @@ void print_connections(Client& client, const Globals& globals, const std::string
 
 void add_map_command(CLI::App& weft, Globals& globals) {
     auto* command = weft.add_subcommand("map", "The kernel's maps: how full they are, and every entry in words")
-                        ->alias("bpf")->require_subcommand(1)->group("Inspect");
-    auto* list = command->add_subcommand("list", "Maps with entries, capacity, and entries that had to be repaired")->alias("ls");
+                        ->alias("bpf")
+                        ->require_subcommand(1)
+                        ->group("Inspect");
+    auto* list = command->add_subcommand("list", "Maps with entries, capacity, and entries that had to be repaired")
+                     ->alias("ls");
     auto watch = std::make_shared<Watch>();
     add_output_options(*list, globals);
     add_watch_option(*list, *watch);
@@ -97,8 +107,13 @@ void add_map_command(CLI::App& weft, Globals& globals) {
 }
 
 void add_conn_command(CLI::App& weft, Globals& globals) {
-    auto* command = weft.add_subcommand("conn", "Sockets that the hooks govern now")->alias("ct")->require_subcommand(1)->group("Inspect");
-    auto* list = command->add_subcommand("list", "Connections with peer, verdict, and the Service that they went through")->alias("ls");
+    auto* command = weft.add_subcommand("conn", "Sockets that the hooks govern now")
+                        ->alias("ct")
+                        ->require_subcommand(1)
+                        ->group("Inspect");
+    auto* list =
+        command->add_subcommand("list", "Connections with peer, verdict, and the Service that they went through")
+            ->alias("ls");
     struct Options {
         Watch watch;
         std::string namespace_name;
@@ -106,7 +121,8 @@ void add_conn_command(CLI::App& weft, Globals& globals) {
     auto options = std::make_shared<Options>();
     add_output_options(*list, globals);
     add_watch_option(*list, options->watch);
-    list->add_option("-n,--namespace", options->namespace_name, "Only workloads of this namespace")->option_text("NAMESPACE");
+    list->add_option("-n,--namespace", options->namespace_name, "Only workloads of this namespace")
+        ->option_text("NAMESPACE");
     list->callback([&globals, options] {
         auto client = value_or_fail(Client::connect(globals.socket));
         run_watched(options->watch, [&] { print_connections(client, globals, options->namespace_name); });

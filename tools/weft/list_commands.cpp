@@ -46,15 +46,16 @@ std::string pods_or_addresses(const admin::Service& service, std::size_t most) {
 }
 
 std::string service_table(const admin::ListServicesResponse& answer, const Globals& globals) {
-    Table table({"NAMESPACE", "NAME", "PORT", "PROTOCOL", "FRONTENDS", "BACKENDS", "ALGORITHM"}, {"SCOPE", "AFFINITY", "PODS", "ID"},
-                globals.format == Format::kWide);
+    Table table({"NAMESPACE", "NAME", "PORT", "PROTOCOL", "FRONTENDS", "BACKENDS", "ALGORITHM"},
+                {"SCOPE", "AFFINITY", "PODS", "ID"}, globals.format == Format::kWide);
     const auto most = globals.format == Format::kWide ? 64 : kFew;
     for (const auto& service : answer.services()) {
         const auto used = std::ranges::count_if(service.backends(), &admin::Backend::used);
-        table.add({service.namespace_(), service.name(), service.port_name(), service.protocol(), join_cells(cells(service.frontends()), most),
-                   fmt::format("{}/{}", used, service.backends_size()), service.algorithm(), service.scope(),
-                   service.affinity_seconds() == 0 ? "" : fmt::format("{}s", service.affinity_seconds()), pods_or_addresses(service, most),
-                   id_text(service.id())});
+        table.add({service.namespace_(), service.name(), service.port_name(), service.protocol(),
+                   join_cells(cells(service.frontends()), most), fmt::format("{}/{}", used, service.backends_size()),
+                   service.algorithm(), service.scope(),
+                   service.affinity_seconds() == 0 ? "" : fmt::format("{}s", service.affinity_seconds()),
+                   pods_or_addresses(service, most), id_text(service.id())});
     }
     return table_or_nothing(table, globals, "services");
 }
@@ -67,23 +68,27 @@ std::string isolation(const admin::Endpoint& endpoint) {
 }
 
 std::string endpoint_table(const admin::ListEndpointsResponse& answer, const Globals& globals) {
-    Table table({"NAMESPACE", "POD", "IPS", "STATE", "ISOLATED", "POLICIES", "IDENTITY"}, {"NETNS", "SERVICE-ACCOUNT", "LABELS", "REASON"},
-                globals.format == Format::kWide);
+    Table table({"NAMESPACE", "POD", "IPS", "STATE", "ISOLATED", "POLICIES", "IDENTITY"},
+                {"NETNS", "SERVICE-ACCOUNT", "LABELS", "REASON"}, globals.format == Format::kWide);
     const auto most = globals.format == Format::kWide ? 64 : kFew;
     for (const auto& endpoint : answer.endpoints()) {
-        table.add({endpoint.namespace_(), endpoint.state() == "host" ? "(host)" : endpoint.pod(), join_cells(cells(endpoint.ips()), most),
-                   endpoint.state(), isolation(endpoint), join_cells(cells(endpoint.policies()), most),
-                   endpoint.identity() == 0 ? "" : id_text(endpoint.identity()), std::to_string(endpoint.netns_cookie()),
-                   endpoint.service_account(), join_cells(cells(endpoint.labels()), most), endpoint.reason()});
+        table.add({endpoint.namespace_(), endpoint.state() == "host" ? "(host)" : endpoint.pod(),
+                   join_cells(cells(endpoint.ips()), most), endpoint.state(), isolation(endpoint),
+                   join_cells(cells(endpoint.policies()), most),
+                   endpoint.identity() == 0 ? "" : id_text(endpoint.identity()),
+                   std::to_string(endpoint.netns_cookie()), endpoint.service_account(),
+                   join_cells(cells(endpoint.labels()), most), endpoint.reason()});
     }
     return table_or_nothing(table, globals, "endpoints");
 }
 
 std::string policy_table(const admin::ListPoliciesResponse& answer, const Globals& globals) {
-    Table table({"NAMESPACE", "NAME", "TYPES", "RULES", "ENDPOINTS", "STATE"}, {"SELECTED", "ORIGIN"}, globals.format == Format::kWide);
+    Table table({"NAMESPACE", "NAME", "TYPES", "RULES", "ENDPOINTS", "STATE"}, {"SELECTED", "ORIGIN"},
+                globals.format == Format::kWide);
     for (const auto& policy : answer.policies()) {
-        table.add({policy.namespace_(), policy.name(), join_cells(cells(policy.types()), 2), std::to_string(policy.rules_size()),
-                   std::to_string(policy.endpoints_size()), policy.state(), join_cells(cells(policy.endpoints()), 64), policy.origin()});
+        table.add({policy.namespace_(), policy.name(), join_cells(cells(policy.types()), 2),
+                   std::to_string(policy.rules_size()), std::to_string(policy.endpoints_size()), policy.state(),
+                   join_cells(cells(policy.endpoints()), 64), policy.origin()});
     }
     return table_or_nothing(table, globals, "policies");
 }
@@ -94,8 +99,8 @@ std::string identity_table(const admin::ListIdentitiesResponse& answer, const Gl
         const auto labels = !identity.reserved().empty() ? fmt::format("reserved:{}", identity.reserved())
                             : identity.cidrs().empty()   ? join_cells(cells(identity.labels()), 64)
                                                          : "cidr:" + join_cells(cells(identity.cidrs()), 64);
-        table.add({identity.reserved().empty() ? id_text(identity.id()) : std::to_string(identity.id()), identity.namespace_(), labels,
-                   std::to_string(identity.addresses())});
+        table.add({identity.reserved().empty() ? id_text(identity.id()) : std::to_string(identity.id()),
+                   identity.namespace_(), labels, std::to_string(identity.addresses())});
     }
     return table_or_nothing(table, globals, "identities");
 }
@@ -103,7 +108,8 @@ std::string identity_table(const admin::ListIdentitiesResponse& answer, const Gl
 } // namespace
 
 void add_service_command(CLI::App& weft, Globals& globals) {
-    add_list(weft, globals, "service", "svc", "Services, the addresses that applications dial, and the backends behind them", true,
+    add_list(weft, globals, "service", "svc",
+             "Services, the addresses that applications dial, and the backends behind them", true,
              [&globals](Client& client, const ListOptions& options) {
                  admin::ListServicesRequest request;
                  request.set_namespace_(options.namespace_name);
@@ -113,7 +119,8 @@ void add_service_command(CLI::App& weft, Globals& globals) {
 }
 
 void add_endpoint_command(CLI::App& weft, Globals& globals) {
-    add_list(weft, globals, "endpoint", "ep", "Workloads of this node: governed, isolated by which policies, or why not", true,
+    add_list(weft, globals, "endpoint", "ep",
+             "Workloads of this node: governed, isolated by which policies, or why not", true,
              [&globals](Client& client, const ListOptions& options) {
                  admin::ListEndpointsRequest request;
                  request.set_namespace_(options.namespace_name);
@@ -123,7 +130,8 @@ void add_endpoint_command(CLI::App& weft, Globals& globals) {
 }
 
 void add_policy_command(CLI::App& weft, Globals& globals) {
-    add_list(weft, globals, "policy", "netpol", "Network policies, their rules, and the workloads that they select here", true,
+    add_list(weft, globals, "policy", "netpol",
+             "Network policies, their rules, and the workloads that they select here", true,
              [&globals](Client& client, const ListOptions& options) {
                  admin::ListPoliciesRequest request;
                  request.set_namespace_(options.namespace_name);

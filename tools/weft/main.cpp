@@ -29,7 +29,10 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
     app.footer(kFooter);
     app.set_version_flag("--version", WEFT_VERSION, "Print the version of this command");
-    app.add_option("--socket", globals.socket, "Admin socket of the agent")->envname("WEFT_SOCKET")->option_text("PATH")->capture_default_str();
+    app.add_option("--socket", globals.socket, "Admin socket of the agent")
+        ->envname("WEFT_SOCKET")
+        ->option_text("PATH")
+        ->capture_default_str();
     app.get_formatter()->column_width(34);
     app.fallthrough(); // --socket may stand after the subcommand as well
 

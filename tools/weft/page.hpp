@@ -16,7 +16,8 @@
 namespace weft::cli {
 
 /// Prints `message` in the chosen format; `table` makes the text for table and wide.
-inline void print_page(const Globals& globals, const google::protobuf::Message& message, const std::function<std::string()>& table) {
+inline void print_page(const Globals& globals, const google::protobuf::Message& message,
+                       const std::function<std::string()>& table) {
     switch (globals.format) {
     case Format::kJson:
         fmt::print("{}\n", to_json(message).dump(2));

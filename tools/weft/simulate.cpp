@@ -25,7 +25,8 @@ void print(const Arguments& arguments, const probe::Probe& probe, const probe::A
         return;
     }
     fmt::print("{:<28} {:<28} {:>5}/{:<5} {:<7} {:<14} {}\n", probe::to_string(probe.from), probe::to_string(probe.to),
-               probe.port, protocol_name(probe.protocol), probe::verdict_name(answer.verdict), answer.error, answer.rule);
+               probe.port, protocol_name(probe.protocol), probe::verdict_name(answer.verdict), answer.error,
+               answer.rule);
 }
 
 /// Answers every line; the number of lines that were no probes.
@@ -93,9 +94,11 @@ void add_simulate_command(CLI::App& weft) {
     auto* command = weft.add_subcommand(
         "simulate", "Answer connection probes from manifests alone: no root, no kernel, no cluster");
     command->add_option("--manifests", arguments->manifests, "Folder of Kubernetes YAML")->required();
-    command->add_option("--probes", arguments->probes,
-                        "File of probes, one JSON object a line ({\"from\":\"ns/pod\",\"to\":\"ns/svc:NAME\",\"port\":80}); - is "
-                        "standard input")
+    command
+        ->add_option(
+            "--probes", arguments->probes,
+            "File of probes, one JSON object a line ({\"from\":\"ns/pod\",\"to\":\"ns/svc:NAME\",\"port\":80}); - is "
+            "standard input")
         ->required();
     command->add_option("--nodes", arguments->nodes, "Nodes, when the manifests have no Node objects")
         ->capture_default_str()

@@ -66,7 +66,8 @@ Result<Cluster::Party> Cluster::party(const probe::End& end) const {
     }
     const auto node = nodes_.find(party.pod->spec.node_name);
     if (node == nodes_.end()) {
-        return failure(ENOENT, "pod {} has no node: '{}' is not among the Node objects", party.name, party.pod->spec.node_name);
+        return failure(ENOENT, "pod {} has no node: '{}' is not among the Node objects", party.name,
+                       party.pod->spec.node_name);
     }
     if (const auto cookie = cookies_.find(name); cookie != cookies_.end()) {
         party.node = node->second.get();
@@ -109,7 +110,8 @@ probe::Answer Cluster::judge(const Party& from, const Party& to, std::uint8_t pr
     return answer;
 }
 
-probe::Answer Cluster::through_service(const Party& from, const probe::ServiceEnd& end, const probe::Probe& probe) const {
+probe::Answer Cluster::through_service(const Party& from, const probe::ServiceEnd& end,
+                                       const probe::Probe& probe) const {
     const auto service = services_.find({end.namespace_name, end.service});
     if (service == services_.end()) {
         return error(fmt::format("there is no Service {}/{} in the manifests", end.namespace_name, end.service));
@@ -126,7 +128,8 @@ probe::Answer Cluster::through_service(const Party& from, const probe::ServiceEn
     if (service->second->headless) {
         for (const auto& [name, slice] : slices_) {
             for (const auto& port : slice->ports) {
-                port_found |= slice->service == end.service && name.first == end.namespace_name && port.port == probe.port;
+                port_found |=
+                    slice->service == end.service && name.first == end.namespace_name && port.port == probe.port;
                 for (const auto& endpoint : slice->endpoints) {
                     if (slice->service == end.service && name.first == end.namespace_name && port.port == probe.port &&
                         port.protocol == probe.protocol && endpoint.ready && !endpoint.addresses.empty()) {
@@ -137,7 +140,8 @@ probe::Answer Cluster::through_service(const Party& from, const probe::ServiceEn
         }
     } else {
         for (const auto& [id, fragment] : node->desired.services) {
-            if (fragment->namespace_name != end.namespace_name || fragment->name != end.service || fragment->scope != "cluster") {
+            if (fragment->namespace_name != end.namespace_name || fragment->name != end.service ||
+                fragment->scope != "cluster") {
                 continue;
             }
             for (const auto& [frontend, value] : fragment->frontends) {

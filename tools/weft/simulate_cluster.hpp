@@ -48,7 +48,8 @@ private:
     void compile();
 
     [[nodiscard]] Result<Party> party(const probe::End& end) const;
-    [[nodiscard]] probe::Answer judge(const Party& from, const Party& to, std::uint8_t protocol, std::uint16_t port) const;
+    [[nodiscard]] probe::Answer judge(const Party& from, const Party& to, std::uint8_t protocol,
+                                      std::uint16_t port) const;
     [[nodiscard]] probe::Answer through_service(const Party& from, const probe::ServiceEnd& end,
                                                 const probe::Probe& probe) const;
     [[nodiscard]] std::string rule_text(const Node& node, std::uint64_t rule) const;

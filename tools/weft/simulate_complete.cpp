@@ -116,7 +116,8 @@ void Cluster::complete_pods() {
     for (auto& pod : pods_) {
         if (is_external(pod)) {
             const auto next = static_cast<std::uint32_t>(externals_.size() + 10);
-            externals_.emplace(name_of(pod.meta), pod.ips.empty() ? nth_v4(0xcb007100, next) : pod.ips.front()); // 203.0.113.0/24
+            externals_.emplace(name_of(pod.meta),
+                               pod.ips.empty() ? nth_v4(0xcb007100, next) : pod.ips.front()); // 203.0.113.0/24
         } else {
             inside.push_back(std::move(pod));
         }

@@ -33,20 +33,24 @@ std::string status_text(const admin::StatusResponse& s, bool wide) {
     std::string out;
     auto line = [&](const char* name, const std::string& text) { out += fmt::format("{:<14}{}\n", name, text); };
     line("Node:", s.node_name());
-    line("Agent:", fmt::format("{}   version {}, up {}", s.problems().empty() ? "OK" : "DEGRADED", s.version(), age_text(s.uptime_seconds())));
+    line("Agent:", fmt::format("{}   version {}, up {}", s.problems().empty() ? "OK" : "DEGRADED", s.version(),
+                               age_text(s.uptime_seconds())));
     line("Source:", s.source().empty() ? "none" : s.source());
-    line("Sync:", s.synced() ? fmt::format("{} ago   snapshot {}, policy revision {}", age_text(s.sync_age_seconds()), s.snapshot_version(),
-                                           s.policy_revision())
+    line("Sync:", s.synced() ? fmt::format("{} ago   snapshot {}, policy revision {}", age_text(s.sync_age_seconds()),
+                                           s.snapshot_version(), s.policy_revision())
                              : "not yet");
-    line("Hooks:", fmt::format("{} attached at {}", s.hooks_size(), s.cgroup_path().empty() ? "no cgroup" : s.cgroup_path()));
+    line("Hooks:",
+         fmt::format("{} attached at {}", s.hooks_size(), s.cgroup_path().empty() ? "no cgroup" : s.cgroup_path()));
     if (wide) {
         line("", fmt::format("{}", fmt::join(s.hooks(), " ")));
         line("Pins:", s.pin_dir());
     }
-    line("Live probe:", s.probe_detail().empty() ? probe_text(s) : fmt::format("{}   {}", probe_text(s), s.probe_detail()));
-    line("Objects:", fmt::format("{} service ports, {} endpoints, {} policies, {} identities", s.services(), s.endpoints(), s.policies(),
-                                 s.identities()));
-    line("Connections:", fmt::format("{} opened, {} accepted, {} closed", counter(s, "connects"), counter(s, "accepts"), counter(s, "closes")));
+    line("Live probe:",
+         s.probe_detail().empty() ? probe_text(s) : fmt::format("{}   {}", probe_text(s), s.probe_detail()));
+    line("Objects:", fmt::format("{} service ports, {} endpoints, {} policies, {} identities", s.services(),
+                                 s.endpoints(), s.policies(), s.identities()));
+    line("Connections:", fmt::format("{} opened, {} accepted, {} closed", counter(s, "connects"), counter(s, "accepts"),
+                                     counter(s, "closes")));
     line("Flows:", fmt::format("{} seen, {} kept, {} lost", s.flows_seen(), s.flows_kept(), s.events_lost()));
     line("Drift:", fmt::format("{} entries repaired", s.drift_entries()));
     if (!s.drops().empty()) {
@@ -58,8 +62,9 @@ std::string status_text(const admin::StatusResponse& s, bool wide) {
     if (!s.refusals().empty()) {
         out += "Refused objects:\n";
         for (const auto& refusal : s.refusals()) {
-            out += fmt::format("  {}:{}: {}{}{}: {}{}\n", refusal.file(), refusal.line(), refusal.object(), refusal.field().empty() ? "" : ": ",
-                               refusal.field(), refusal.message(), refusal.last_good_in_force() ? " (the last good version stays in force)" : "");
+            out += fmt::format("  {}:{}: {}{}{}: {}{}\n", refusal.file(), refusal.line(), refusal.object(),
+                               refusal.field().empty() ? "" : ": ", refusal.field(), refusal.message(),
+                               refusal.last_good_in_force() ? " (the last good version stays in force)" : "");
         }
     }
     if (!s.problems().empty()) {
@@ -74,7 +79,8 @@ std::string status_text(const admin::StatusResponse& s, bool wide) {
 } // namespace
 
 void add_status_command(CLI::App& weft, Globals& globals) {
-    auto* command = weft.add_subcommand("status", "Is the data path healthy, and what needs attention")->group("Health");
+    auto* command =
+        weft.add_subcommand("status", "Is the data path healthy, and what needs attention")->group("Health");
     auto watch = std::make_shared<Watch>();
     add_output_options(*command, globals);
     add_watch_option(*command, *watch);

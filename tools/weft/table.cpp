@@ -11,7 +11,8 @@ namespace {
 
 // Columns of a terminal that UTF-8 text takes, near enough for names: continuation bytes take none.
 std::size_t width(const std::string& text) {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; }));
 }
 
 } // namespace
@@ -31,7 +32,9 @@ std::string Table::text(bool headers) const {
         return {};
     }
     std::vector<std::size_t> widths(shown_, 0);
-    auto cell_of = [](const std::vector<std::string>& row, std::size_t i) { return row[i].empty() ? "<none>" : row[i]; };
+    auto cell_of = [](const std::vector<std::string>& row, std::size_t i) {
+        return row[i].empty() ? "<none>" : row[i];
+    };
     for (std::size_t i = 0; i < shown_; ++i) {
         widths[i] = headers ? width(headers_[i]) : 0;
         for (const auto& row : rows_) {

@@ -24,21 +24,27 @@ void run(const Globals& globals, const Options& options) {
     if (const auto fd = connect_socket(globals.socket); fd) {
         const UniqueFd close_it(*fd);
         if (!options.force) {
-            fail(kFailed, fmt::format("the agent is running on {} and would put everything back at its next start: stop it first "
-                                      "(systemctl stop weftd), or give --force",
-                                      globals.socket));
+            fail(
+                kFailed,
+                fmt::format("the agent is running on {} and would put everything back at its next start: stop it first "
+                            "(systemctl stop weftd), or give --force",
+                            globals.socket));
         }
     }
     value_or_fail(bpf::Datapath::uninstall(options.pin_dir));
-    fmt::print("Removed all hooks and maps below {}. Services and policy no longer act on this node.\n", options.pin_dir);
+    fmt::print("Removed all hooks and maps below {}. Services and policy no longer act on this node.\n",
+               options.pin_dir);
 }
 
 } // namespace
 
 void add_uninstall_command(CLI::App& weft, Globals& globals) {
-    auto* command = weft.add_subcommand("uninstall", "Detach every hook and remove every map of this node")->group("Manage");
+    auto* command =
+        weft.add_subcommand("uninstall", "Detach every hook and remove every map of this node")->group("Manage");
     auto options = std::make_shared<Options>();
-    command->add_option("--pin-dir", options->pin_dir, "Directory of the pins, as the agent has it")->option_text("DIR")->capture_default_str();
+    command->add_option("--pin-dir", options->pin_dir, "Directory of the pins, as the agent has it")
+        ->option_text("DIR")
+        ->capture_default_str();
     command->add_flag("--force", options->force, "Even while the agent runs");
     command->callback([&globals, options] { run(globals, *options); });
 }

@@ -6,20 +6,22 @@
 #include "types.h"
 
 /* weft_endpoint.flags */
-#define WEFT_ENDPOINT_HOST (1u << 0)             /* the node's own namespace: services yes, policy and source check no */
-#define WEFT_ENDPOINT_ISOLATED_INGRESS (1u << 1) /* some policy selects it for ingress: what no rule allows is denied */
-#define WEFT_ENDPOINT_ISOLATED_EGRESS (1u << 2)  /* the same for egress */
-#define WEFT_ENDPOINT_ANY_SOURCE (1u << 3)       /* annotation weft.dev/allow-any-source: no source validation */
-#define WEFT_ENDPOINT_EXTERNAL (1u << 4)         /* opted out (annotation weft.dev/mesh-bypass): hooks leave it alone */
+#define WEFT_ENDPOINT_HOST (1u << 0) /* the node's own namespace: services yes, policy and source check no */
+#define WEFT_ENDPOINT_ISOLATED_INGRESS                                                                               \
+	(1u << 1)                               /* some policy selects it for ingress: what no rule allows is denied \
+	                                         */
+#define WEFT_ENDPOINT_ISOLATED_EGRESS (1u << 2) /* the same for egress */
+#define WEFT_ENDPOINT_ANY_SOURCE (1u << 3)      /* annotation weft.dev/allow-any-source: no source validation */
+#define WEFT_ENDPOINT_EXTERNAL (1u << 4)        /* opted out (annotation weft.dev/mesh-bypass): hooks leave it alone */
 
 struct weft_endpoint {
-	__u64 workload;  /* hash of namespace/name: names it in events */
-	__u64 policy;    /* content hash of the policies that select it; 0: none */
-	__u64 identity;  /* its own identity number */
+	__u64 workload;         /* hash of namespace/name: names it in events */
+	__u64 policy;           /* content hash of the policies that select it; 0: none */
+	__u64 identity;         /* its own identity number */
 	struct weft_addr addr4; /* its IPv4 address, all zero when it has none */
 	struct weft_addr addr6; /* its IPv6 address, all zero when it has none */
-	__u32 flags;     /* WEFT_ENDPOINT_* */
-	__u32 pad;       /* zero */
+	__u32 flags;            /* WEFT_ENDPOINT_* */
+	__u32 pad;              /* zero */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_endpoint) == 64, "no hidden padding");
 

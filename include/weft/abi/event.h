@@ -17,24 +17,24 @@
 #define WEFT_EVENT_RESET (1u << 1)  /* the connection ended by a reset */
 
 struct weft_event {
-	__u64 time_ns;       /* CLOCK_MONOTONIC */
-	__u64 cookie;        /* socket cookie; 0 when the hook has none */
-	__u64 netns;         /* netns cookie of the workload that saw it */
-	__u64 workload;      /* weft_endpoint.workload; 0 when unknown */
-	__u64 rule;          /* rule that decided; 0: none */
-	__u64 service;       /* weft_service.service; 0: not through a Service */
-	__u64 bytes_sent;    /* close: payload bytes acknowledged by the peer */
-	__u64 bytes_received; /* close */
-	__u64 duration_ns;   /* connect: time to establish; close: life of the connection */
+	__u64 time_ns;                /* CLOCK_MONOTONIC */
+	__u64 cookie;                 /* socket cookie; 0 when the hook has none */
+	__u64 netns;                  /* netns cookie of the workload that saw it */
+	__u64 workload;               /* weft_endpoint.workload; 0 when unknown */
+	__u64 rule;                   /* rule that decided; 0: none */
+	__u64 service;                /* weft_service.service; 0: not through a Service */
+	__u64 bytes_sent;             /* close: payload bytes acknowledged by the peer */
+	__u64 bytes_received;         /* close */
+	__u64 duration_ns;            /* connect: time to establish; close: life of the connection */
 	struct weft_addr_port local;  /* the workload's own end */
 	struct weft_addr_port remote; /* the peer's real end (the backend) */
 	struct weft_addr_port asked;  /* what the application asked for; equal to remote when not translated */
-	__u32 srtt_us;       /* close: smoothed round-trip time */
-	__u32 retransmits;   /* close: segments sent again */
-	__u8 kind;           /* WEFT_EVENT_* */
-	__u8 reason;         /* enum weft_reason */
-	__u8 direction;      /* WEFT_INGRESS, WEFT_EGRESS */
-	__u8 flags;          /* WEFT_EVENT_* flags */
+	__u32 srtt_us;                /* close: smoothed round-trip time */
+	__u32 retransmits;            /* close: segments sent again */
+	__u8 kind;                    /* WEFT_EVENT_* */
+	__u8 reason;                  /* enum weft_reason */
+	__u8 direction;               /* WEFT_INGRESS, WEFT_EGRESS */
+	__u8 flags;                   /* WEFT_EVENT_* flags */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_event) == 144, "no hidden padding");
 
@@ -49,14 +49,14 @@ WEFT_STATIC_ASSERT(sizeof(struct weft_config) == 16, "no hidden padding");
 #define WEFT_CONFIG_EVENTS_OFF (1u << 1)    /* no flow events; counters only */
 
 /* Per-CPU value of weft_counters, index: kind of enum weft_counter. */
-#define WEFT_COUNTERS(X)                                                                    \
-	X(CONNECTS, "connections opened by workloads")                                      \
-	X(ACCEPTS, "connections accepted by workloads")                                     \
-	X(CLOSES, "connections closed")                                                     \
-	X(BYTES_SENT, "payload bytes sent on closed connections")                           \
-	X(BYTES_RECEIVED, "payload bytes received on closed connections")                   \
+#define WEFT_COUNTERS(X)                                                                      \
+	X(CONNECTS, "connections opened by workloads")                                        \
+	X(ACCEPTS, "connections accepted by workloads")                                       \
+	X(CLOSES, "connections closed")                                                       \
+	X(BYTES_SENT, "payload bytes sent on closed connections")                             \
+	X(BYTES_RECEIVED, "payload bytes received on closed connections")                     \
 	X(TRANSLATIONS, "connects and first datagrams sent to a Service and given a backend") \
-	X(RETRANSMITS, "segments sent again on closed connections")                         \
+	X(RETRANSMITS, "segments sent again on closed connections")                           \
 	X(EVENTS, "flow events produced, delivered or lost")
 #define WEFT_COUNTER_ENUM(name, help) WEFT_COUNTER_##name,
 enum weft_counter { WEFT_COUNTERS(WEFT_COUNTER_ENUM) WEFT_COUNTER_COUNT };

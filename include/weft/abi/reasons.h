@@ -8,22 +8,22 @@
 
 /* X(enumerator, metric label, what happened and what became of the packet or call) */
 #define WEFT_REASONS(X)                                                                                             \
-	X(NONE, "none", "the normal path; never counted")                                                          \
+	X(NONE, "none", "the normal path; never counted")                                                           \
 	X(POLICY_DENIED, "policy-denied", "no NetworkPolicy rule allows it: refused at connect, dropped as packet") \
-	X(NO_BACKEND, "no-backend", "the Service has no usable backend: connection refused")                       \
-	X(SPOOFED_SOURCE, "spoofed-source", "source address is not the workload's own: packet dropped")            \
-	X(UNKNOWN_WORKLOAD, "unknown-workload", "socket of a network namespace no pod owns: refused or dropped")   \
-	X(UNPARSABLE, "unparsable", "headers could not be read: dropped if the workload is isolated")              \
-	X(STORAGE_FAILED, "storage-failed", "no memory for per-socket state: refused or dropped")                  \
-	X(SLOT_MISSING, "slot-missing", "backend set changed during the choice more often than retried: refused")  \
-	X(UDP_NAT_FULL, "udp-nat-full", "translation of an unconnected UDP flow not stored: send refused")         \
-	X(UDP_TRACK_FULL, "udp-track-full", "UDP flow not tracked: packet dropped, because its reply would be")    \
-	X(CONNS_FULL, "conns-full", "connection count of a backend not stored: it counts as idle")                 \
-	X(AFFINITY_FULL, "affinity-full", "session affinity not stored: this client may move")                     \
-	X(KERNEL_SOCKET, "kernel-socket", "socket owned by the kernel itself: left alone")                         \
-	X(CONFIG_MISSING, "config-missing", "configuration map unreadable: refused or dropped")                    \
-	X(EVENT_LOST, "event-lost", "flow event ring full: event lost, counters stay exact")                       \
-	X(AFFINITY_STALE, "affinity-stale", "remembered backend is gone: a new one was chosen")                    \
+	X(NO_BACKEND, "no-backend", "the Service has no usable backend: connection refused")                        \
+	X(SPOOFED_SOURCE, "spoofed-source", "source address is not the workload's own: packet dropped")             \
+	X(UNKNOWN_WORKLOAD, "unknown-workload", "socket of a network namespace no pod owns: refused or dropped")    \
+	X(UNPARSABLE, "unparsable", "headers could not be read: dropped if the workload is isolated")               \
+	X(STORAGE_FAILED, "storage-failed", "no memory for per-socket state: refused or dropped")                   \
+	X(SLOT_MISSING, "slot-missing", "backend set changed during the choice more often than retried: refused")   \
+	X(UDP_NAT_FULL, "udp-nat-full", "translation of an unconnected UDP flow not stored: send refused")          \
+	X(UDP_TRACK_FULL, "udp-track-full", "UDP flow not tracked: packet dropped, because its reply would be")     \
+	X(CONNS_FULL, "conns-full", "connection count of a backend not stored: it counts as idle")                  \
+	X(AFFINITY_FULL, "affinity-full", "session affinity not stored: this client may move")                      \
+	X(KERNEL_SOCKET, "kernel-socket", "socket owned by the kernel itself: left alone")                          \
+	X(CONFIG_MISSING, "config-missing", "configuration map unreadable: refused or dropped")                     \
+	X(EVENT_LOST, "event-lost", "flow event ring full: event lost, counters stay exact")                        \
+	X(AFFINITY_STALE, "affinity-stale", "remembered backend is gone: a new one was chosen")                     \
 	X(SET_RETRIED, "set-retried", "backend set changed during the choice: chosen again")
 
 #define WEFT_REASON_ENUM(name, label, help) WEFT_REASON_##name,

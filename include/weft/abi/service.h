@@ -17,17 +17,19 @@
 
 /* weft_service.flags */
 #define WEFT_SERVICE_AFFINITY (1u << 0) /* sessionAffinity: ClientIP */
-#define WEFT_SERVICE_NODE_PORT (1u << 1) /* frontend address is all zero: matches any address in the node address map */
+#define WEFT_SERVICE_NODE_PORT                                                                 \
+	(1u << 1) /* frontend address is all zero: matches any address in the node address map \
+	           */
 
 /* Value of weft_service; the key is struct weft_addr_port, the address that an application dials. */
 struct weft_service {
-	__u64 service;            /* hash of namespace/name/port/scope: names it in events, keys affinity and membership */
-	__u64 set;                /* content hash of its backend set */
-	__u32 slot_count;         /* slots of that set; 0: no usable backend */
-	__u32 affinity_seconds;   /* sessionAffinityConfig.clientIP.timeoutSeconds */
-	__u16 algorithm;          /* WEFT_ALGORITHM_* */
-	__u16 flags;              /* WEFT_SERVICE_* */
-	__u32 pad;                /* zero */
+	__u64 service;    /* hash of namespace/name/port/scope: names it in events, keys affinity and membership */
+	__u64 set;        /* content hash of its backend set */
+	__u32 slot_count; /* slots of that set; 0: no usable backend */
+	__u32 affinity_seconds; /* sessionAffinityConfig.clientIP.timeoutSeconds */
+	__u16 algorithm;        /* WEFT_ALGORITHM_* */
+	__u16 flags;            /* WEFT_SERVICE_* */
+	__u32 pad;              /* zero */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_service) == 32, "no hidden padding");
 
@@ -42,7 +44,8 @@ WEFT_STATIC_ASSERT(sizeof(struct weft_slot_key) == 16, "no hidden padding");
 /* Value of weft_slot. A backend of weight n stands in n slots, after all weights are divided by their gcd. */
 struct weft_slot {
 	struct weft_addr_port backend;
-	__u32 weight; /* relative weight, 1..: least-connections compares connections / weight; its slots are not repeated */
+	__u32 weight; /* relative weight, 1..: least-connections compares connections / weight; its slots are not
+	                 repeated */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_slot) == 24, "no hidden padding");
 

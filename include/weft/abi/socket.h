@@ -21,17 +21,17 @@
 #define WEFT_SOCKET_OPEN (1u << 3)       /* an open event was sent; a close event is owed */
 
 struct weft_socket {
-	__u64 netns;         /* netns cookie: names the workload */
-	__u64 revision;      /* policy revision under which `verdict` was found; 0: never */
-	__u64 rule;          /* rule that allowed; 0: default */
-	__u64 service;       /* weft_service.service when translated */
-	__u64 connect_ns;    /* CLOCK_MONOTONIC of connect */
+	__u64 netns;                   /* netns cookie: names the workload */
+	__u64 revision;                /* policy revision under which `verdict` was found; 0: never */
+	__u64 rule;                    /* rule that allowed; 0: default */
+	__u64 service;                 /* weft_service.service when translated */
+	__u64 connect_ns;              /* CLOCK_MONOTONIC of connect */
 	struct weft_addr_port asked;   /* what the application asked for */
 	struct weft_addr_port backend; /* what it got */
-	__u8 role;           /* WEFT_ROLE_* */
-	__u8 verdict;        /* WEFT_VERDICT_* */
-	__u16 flags;         /* WEFT_SOCKET_* */
-	__u32 pad;           /* zero */
+	__u8 role;                     /* WEFT_ROLE_* */
+	__u8 verdict;                  /* WEFT_VERDICT_* */
+	__u16 flags;                   /* WEFT_SOCKET_* */
+	__u32 pad;                     /* zero */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_socket) == 88, "no hidden padding");
 

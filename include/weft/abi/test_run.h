@@ -20,12 +20,12 @@ WEFT_STATIC_ASSERT(sizeof(struct weft_run_select) == 72, "no hidden padding");
 /* weft_run_decide: may this workload talk to that peer? */
 struct weft_run_decide {
 	__u64 netns;
-	__u64 rule;            /* out */
+	__u64 rule; /* out */
 	struct weft_addr peer;
-	__u16 port;            /* host order */
+	__u16 port; /* host order */
 	__u8 proto;
 	__u8 direction;
-	__s32 verdict;         /* out: WEFT_VERDICT_*; WEFT_VERDICT_UNKNOWN when the workload is unknown */
+	__s32 verdict; /* out: WEFT_VERDICT_*; WEFT_VERDICT_UNKNOWN when the workload is unknown */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_run_decide) == 40, "no hidden padding");
 

@@ -30,9 +30,9 @@ WEFT_STATIC_ASSERT(sizeof(struct weft_addr) == 16, "no hidden padding");
 /* An address with a port, as a transport endpoint. */
 struct weft_addr_port {
 	struct weft_addr addr;
-	__u16 port;  /* host order */
-	__u8 proto;  /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
-	__u8 pad;    /* zero */
+	__u16 port; /* host order */
+	__u8 proto; /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
+	__u8 pad;   /* zero */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_addr_port) == 20, "no hidden padding");
 

@@ -25,7 +25,9 @@ public:
     /// From four bytes in network order, as in in_addr.s_addr.
     static Ip v4(std::uint32_t addr_be);
 
-    [[nodiscard]] bool is_v4() const { return addr_.word[0] == 0 && addr_.word[1] == 0 && addr_.word[2] == WEFT_V4_MAPPED_WORD; }
+    [[nodiscard]] bool is_v4() const {
+        return addr_.word[0] == 0 && addr_.word[1] == 0 && addr_.word[2] == WEFT_V4_MAPPED_WORD;
+    }
     [[nodiscard]] bool is_loopback() const;
     [[nodiscard]] bool is_unspecified() const;
     /// Dotted or RFC 5952 text.

@@ -56,11 +56,11 @@ template <typename... Args>
 }
 
 /// Return the error of `expr` from the calling function; otherwise go on.
-#define WEFT_TRY(expr)                                                              \
-    do {                                                                            \
-        if (auto weft_try_result = (expr); !weft_try_result.has_value()) {          \
-            return std::unexpected(std::move(weft_try_result).error());             \
-        }                                                                           \
+#define WEFT_TRY(expr)                                                                                                 \
+    do {                                                                                                               \
+        if (auto weft_try_result = (expr); !weft_try_result.has_value()) {                                             \
+            return std::unexpected(std::move(weft_try_result).error());                                                \
+        }                                                                                                              \
     } while (false)
 
 #define WEFT_JOIN_(a, b) a##b
@@ -68,11 +68,11 @@ template <typename... Args>
 
 /// `WEFT_ASSIGN(auto x, f())`: x is f()'s value, or the calling function returns f()'s error.
 #define WEFT_ASSIGN(declaration, expr) WEFT_ASSIGN_(WEFT_JOIN(weft_assign_, __LINE__), declaration, expr)
-#define WEFT_ASSIGN_(temporary, declaration, expr)                  \
-    auto temporary = (expr);                                        \
-    if (!temporary.has_value()) {                                   \
-        return std::unexpected(std::move(temporary).error());       \
-    }                                                               \
+#define WEFT_ASSIGN_(temporary, declaration, expr)                                                                     \
+    auto temporary = (expr);                                                                                           \
+    if (!temporary.has_value()) {                                                                                      \
+        return std::unexpected(std::move(temporary).error());                                                          \
+    }                                                                                                                  \
     declaration = std::move(temporary).value()
 
 } // namespace weft

@@ -141,7 +141,8 @@ TEST_F(DecisionsTest, PolicyFallsFromIdentityToAnyAndFromPortToProtocol) {
     world.set_endpoint(world.client, "10.77.0.1", "fd77::1", WEFT_ENDPOINT_ISOLATED_INGRESS, 9);
     world.set_identity(*Ip::parse("10.0.0.1"), 1000);
     EXPECT_EQ(verdict("10.0.0.1", 80, IPPROTO_TCP, WEFT_INGRESS), WEFT_VERDICT_DENY);
-    EXPECT_EQ(verdict("10.0.0.1", 80, IPPROTO_TCP, WEFT_EGRESS), WEFT_VERDICT_ALLOW) << "not isolated in that direction";
+    EXPECT_EQ(verdict("10.0.0.1", 80, IPPROTO_TCP, WEFT_EGRESS), WEFT_VERDICT_ALLOW)
+        << "not isolated in that direction";
     world.allow(9, WEFT_INGRESS, 1000, IPPROTO_TCP, 80);
     EXPECT_EQ(verdict("10.0.0.1", 80, IPPROTO_TCP, WEFT_INGRESS), WEFT_VERDICT_ALLOW);
     EXPECT_EQ(verdict("10.0.0.1", 81, IPPROTO_TCP, WEFT_INGRESS), WEFT_VERDICT_DENY);
@@ -158,8 +159,9 @@ TEST_F(DecisionsTest, PortPrefixesMatchRanges) {
     world.set_endpoint(world.client, "10.77.0.1", "fd77::1", WEFT_ENDPOINT_ISOLATED_EGRESS, 9);
     world.allow(9, WEFT_EGRESS, WEFT_IDENTITY_ANY, IPPROTO_TCP, 8000);
     const std::uint64_t ports = (std::uint64_t{1} << 40) + 8000 * 256ULL + IPPROTO_TCP;
-    const weft_ports_key range{WEFT_PORTS_PREFIX + 13, static_cast<__u32>(ports >> 32), static_cast<__u32>(ports),
-                               IPPROTO_TCP, 0, __builtin_bswap16(9000)}; // 9000..9007
+    const weft_ports_key range{
+        WEFT_PORTS_PREFIX + 13, static_cast<__u32>(ports >> 32), static_cast<__u32>(ports), IPPROTO_TCP, 0,
+        __builtin_bswap16(9000)}; // 9000..9007
     const std::uint64_t rule = 77;
     ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(world.bpf().maps.weft_ports), &range, &rule, BPF_ANY), 0);
     for (std::uint16_t port = 8998; port <= 9009; ++port) {
@@ -182,7 +184,8 @@ TEST_F(DecisionsTest, LongestPrefixNamesThePeer) {
     cidr("10.1.0.0/16", 2001);
     world.allow(9, WEFT_EGRESS, 2000, 0, 0);
     EXPECT_EQ(verdict("10.2.3.4", 1, IPPROTO_TCP, WEFT_EGRESS), WEFT_VERDICT_ALLOW);
-    EXPECT_EQ(verdict("10.1.3.4", 1, IPPROTO_TCP, WEFT_EGRESS), WEFT_VERDICT_DENY) << "the except block has its own identity";
+    EXPECT_EQ(verdict("10.1.3.4", 1, IPPROTO_TCP, WEFT_EGRESS), WEFT_VERDICT_DENY)
+        << "the except block has its own identity";
     EXPECT_EQ(verdict("11.0.0.1", 1, IPPROTO_TCP, WEFT_EGRESS), WEFT_VERDICT_DENY);
 }
 

@@ -47,7 +47,9 @@ void remove_leftovers() {
     }
 }
 
-std::string pin_dir() { return std::string(kPins) + "/" + kPrefix + std::to_string(::getpid()); }
+std::string pin_dir() {
+    return std::string(kPins) + "/" + kPrefix + std::to_string(::getpid());
+}
 
 class DatapathLife : public testing::Test {
 protected:
@@ -66,7 +68,9 @@ protected:
         endpoint.addr4 = addr("10.0.0.1");
         image->endpoints[netns.cookie()] = endpoint;
         rules = image;
-        desired = state({service({"web", {"10.96.0.1"}, {"127.0.0.1"}}), service({"dns", {"10.96.0.10"}, {"127.0.0.1"}, IPPROTO_UDP, true})}, rules);
+        desired = state({service({"web", {"10.96.0.1"}, {"127.0.0.1"}}),
+                         service({"dns", {"10.96.0.10"}, {"127.0.0.1"}, IPPROTO_UDP, true})},
+                        rules);
     }
     void TearDown() override {
         EXPECT_TRUE(bpf::Datapath::uninstall(pin_dir()).has_value());
@@ -135,7 +139,9 @@ TEST_F(DatapathLife, FirstStartFillsMapsBeforeAnyHookSeesThem) {
 }
 
 TEST_F(DatapathLife, HooksActWithoutAnAgentAndAreTakenOverInPlace) {
-    { ASSERT_TRUE(open().has_value()); }
+    {
+        ASSERT_TRUE(open().has_value());
+    }
     EXPECT_EQ(connect_web(), 0) << "no agent, but the Service works";
     const auto before = link_ids();
     Reconciler fresh;
@@ -228,7 +234,8 @@ TEST_F(DatapathLife, AFailedFillLeavesThePresentHooksAndMaps) {
     auto datapath = open();
     ASSERT_TRUE(datapath.has_value()) << datapath.error().message();
     const auto slots = pinned_map("weft_slot").id;
-    const auto refused = datapath->grow({}, [](const bpf::ConfigMaps&) -> Result<> { return failure(E2BIG, "injected"); });
+    const auto refused =
+        datapath->grow({}, [](const bpf::ConfigMaps&) -> Result<> { return failure(E2BIG, "injected"); });
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(pinned_map("weft_slot").id, slots);
     EXPECT_EQ(connect_web(), 0);
@@ -238,7 +245,9 @@ TEST_F(DatapathLife, AFailedFillLeavesThePresentHooksAndMaps) {
 }
 
 TEST_F(DatapathLife, AMissingHookIsAttachedAgain) {
-    { ASSERT_TRUE(open().has_value()); }
+    {
+        ASSERT_TRUE(open().has_value());
+    }
     ASSERT_TRUE(bpf::detach_pinned(bpf::PinLayout(pin_dir()).link("weft_connect4")).has_value());
     EXPECT_NE(connect_web(), 0);
     auto datapath = open();
@@ -248,7 +257,9 @@ TEST_F(DatapathLife, AMissingHookIsAttachedAgain) {
 }
 
 TEST_F(DatapathLife, AHookThatCannotBeAttachedGivesTheOthersTheirOldProgramsBack) {
-    { ASSERT_TRUE(open().has_value()); }
+    {
+        ASSERT_TRUE(open().has_value());
+    }
     const bpf::PinLayout layout(pin_dir());
     ASSERT_TRUE(bpf::detach_pinned(layout.link("weft_sockops")).has_value());
     const auto programs = [&] {
@@ -267,10 +278,11 @@ TEST_F(DatapathLife, AHookThatCannotBeAttachedGivesTheOthersTheirOldProgramsBack
     ASSERT_NE(other, nullptr);
     const auto target = bpf::open_cgroup(cgroup.path());
     ASSERT_TRUE(target.has_value());
-    const auto refused = bpf::switch_hooks({{"weft_create", bpf_program__fd(other->progs.weft_create), BPF_CGROUP_INET_SOCK_CREATE},
-                                            {"weft_sockops", bpf_program__fd(other->progs.weft_sockops), BPF_CGROUP_SOCK_OPS},
-                                            {"weft_egress", -1, BPF_CGROUP_INET_EGRESS}},
-                                           *target, layout);
+    const auto refused =
+        bpf::switch_hooks({{"weft_create", bpf_program__fd(other->progs.weft_create), BPF_CGROUP_INET_SOCK_CREATE},
+                           {"weft_sockops", bpf_program__fd(other->progs.weft_sockops), BPF_CGROUP_SOCK_OPS},
+                           {"weft_egress", -1, BPF_CGROUP_INET_EGRESS}},
+                          *target, layout);
     ASSERT_FALSE(refused.has_value());
     EXPECT_THAT(refused.error().message(), HasSubstr("weft_egress"));
     EXPECT_EQ(programs(), before);
@@ -298,12 +310,14 @@ TEST_F(DatapathLife, PinsOfAnotherLayoutAreRefusedWithTheRemedy) {
     ASSERT_TRUE(layout.create().has_value());
     DECLARE_LIBBPF_OPTS(bpf_map_create_opts, create);
     create.map_flags = BPF_F_NO_PREALLOC;
-    const UniqueFd foreign(bpf_map_create(BPF_MAP_TYPE_HASH, "weft_slot", sizeof(weft_slot_key), sizeof(weft_slot) + 8, 16, &create));
+    const UniqueFd foreign(
+        bpf_map_create(BPF_MAP_TYPE_HASH, "weft_slot", sizeof(weft_slot_key), sizeof(weft_slot) + 8, 16, &create));
     ASSERT_EQ(bpf_obj_pin(foreign.get(), layout.map("weft_slot").c_str()), 0);
     const auto refused = open();
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(refused.error().code(), EPROTO);
-    EXPECT_THAT(refused.error().message(), HasSubstr("weft_slot has another layout (value size 32, this version has 24)"));
+    EXPECT_THAT(refused.error().message(),
+                HasSubstr("weft_slot has another layout (value size 32, this version has 24)"));
     EXPECT_THAT(refused.error().message(), HasSubstr("weft uninstall"));
     EXPECT_TRUE(link_ids().empty());
 }
@@ -359,7 +373,8 @@ TEST_F(DatapathLife, ConnectionsCountersAndEventsCanBeRead) {
         client = open_socket(AF_INET, SOCK_STREAM);
         ASSERT_EQ(connect_to(client.get(), {"10.96.0.1", 80}), 0);
     });
-    const auto connections = bpf::read_connections(datapath->program_fd("weft_conn_iter").value(), datapath->map_fd("weft_socket").value());
+    const auto connections =
+        bpf::read_connections(datapath->program_fd("weft_conn_iter").value(), datapath->map_fd("weft_socket").value());
     ASSERT_TRUE(connections.has_value()) << connections.error().message();
     const auto mine = std::ranges::find_if(*connections, [&](const weft_conn& connection) {
         return connection.socket.netns == netns.cookie() && (connection.socket.flags & WEFT_SOCKET_TRANSLATED) != 0;
@@ -371,7 +386,8 @@ TEST_F(DatapathLife, ConnectionsCountersAndEventsCanBeRead) {
     ASSERT_TRUE(counters.has_value());
     EXPECT_EQ(counters->at(WEFT_COUNTER_TRANSLATIONS), 1u);
     std::size_t connects = 0;
-    ASSERT_TRUE(ring->consume([&](const weft_event& event) { connects += event.kind == WEFT_EVENT_CONNECT; }).has_value());
+    ASSERT_TRUE(
+        ring->consume([&](const weft_event& event) { connects += event.kind == WEFT_EVENT_CONNECT; }).has_value());
     EXPECT_EQ(connects, 1u);
     EXPECT_FALSE(bpf::read_counters(datapath->map_fd("weft_slot").value()).has_value());
     EXPECT_EQ(datapath->map_fd("weft_none").error().code(), ENOENT);
@@ -395,7 +411,8 @@ TEST_F(DatapathLife, UdpSocketsOfAGoneBackendAreDestroyed) {
     const auto applied = reconciler.apply(desired);
     ASSERT_TRUE(applied.has_value());
     ASSERT_EQ(applied->removed_udp_backends.size(), 1u);
-    const auto connections = bpf::read_connections(datapath->program_fd("weft_conn_iter").value(), datapath->map_fd("weft_socket").value());
+    const auto connections =
+        bpf::read_connections(datapath->program_fd("weft_conn_iter").value(), datapath->map_fd("weft_socket").value());
     ASSERT_TRUE(connections.has_value());
     const auto stale = bpf::stale_udp_sockets(*connections, applied->removed_udp_backends);
     ASSERT_EQ(stale.size(), 2u);
@@ -409,9 +426,7 @@ TEST_F(DatapathLife, UdpSocketsOfAGoneBackendAreDestroyed) {
     }
     EXPECT_EQ(send_text(direct.get(), "x"), 0) << "what was not translated lives on";
     EXPECT_EQ(bpf::reap_udp_sockets(stale, {{netns.cookie(), netns.path()}}).already_gone, 2u);
-    netns.run([&] {
-        ASSERT_EQ(connect_to(pinned.get(), {"10.96.0.10", 80}), 0) << "the application connects anew";
-    });
+    netns.run([&] { ASSERT_EQ(connect_to(pinned.get(), {"10.96.0.10", 80}), 0) << "the application connects anew"; });
 }
 
 TEST_F(DatapathLife, CookieOfANamespaceByPath) {

@@ -43,7 +43,8 @@ TEST_P(KernelMaps, BatchesReachEveryEntryAndDumpsShowThem) {
     EXPECT_FALSE(written.error.has_value());
     EXPECT_EQ(written.done, all.size());
     std::map<std::uint32_t, std::uint64_t> seen;
-    ASSERT_TRUE(map.for_each([&](const weft_ports_key& k, const std::uint64_t& v) { seen[k.ports_hi] = v; }).has_value());
+    ASSERT_TRUE(
+        map.for_each([&](const weft_ports_key& k, const std::uint64_t& v) { seen[k.ports_hi] = v; }).has_value());
     ASSERT_EQ(seen.size(), all.size());
     EXPECT_EQ(seen[9999], 29997u);
 
@@ -78,7 +79,8 @@ TEST_P(KernelMaps, LookupTellsAbsentFromPresent) {
     EXPECT_EQ(map.lookup(key(1)).value(), 42u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, KernelMaps, testing::Values(Kind{BPF_MAP_TYPE_HASH, "Hash"}, Kind{BPF_MAP_TYPE_LPM_TRIE, "Trie"}),
+INSTANTIATE_TEST_SUITE_P(Types, KernelMaps,
+                         testing::Values(Kind{BPF_MAP_TYPE_HASH, "Hash"}, Kind{BPF_MAP_TYPE_LPM_TRIE, "Trie"}),
                          [](const auto& kind) { return std::string(kind.param.name); });
 
 TEST(KernelMap, ADescriptorThatIsNoMapIsRefused) {

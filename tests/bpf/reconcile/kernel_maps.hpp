@@ -17,11 +17,12 @@
 
 namespace weft::test {
 
-inline std::shared_ptr<bpf::KernelMap> kernel_map(bpf_map_type type, const std::string& name, std::size_t key, std::size_t value,
-                                                  std::uint32_t entries) {
+inline std::shared_ptr<bpf::KernelMap> kernel_map(bpf_map_type type, const std::string& name, std::size_t key,
+                                                  std::size_t value, std::uint32_t entries) {
     DECLARE_LIBBPF_OPTS(bpf_map_create_opts, options);
     options.map_flags = type == BPF_MAP_TYPE_ARRAY ? 0 : BPF_F_NO_PREALLOC;
-    UniqueFd fd(bpf_map_create(type, name.c_str(), static_cast<__u32>(key), static_cast<__u32>(value), entries, &options));
+    UniqueFd fd(
+        bpf_map_create(type, name.c_str(), static_cast<__u32>(key), static_cast<__u32>(value), entries, &options));
     if (!fd.valid()) {
         throw std::runtime_error("creating map " + name + ": " + std::strerror(errno));
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// The reconciler on real maps: a restart with a thousand Services writes nothing, damage is mended, a full map is reported.
+// The reconciler on real maps: a restart with a thousand Services writes nothing, damage is mended, a full map is
+// reported.
 #include <gtest/gtest.h>
 
 #include "agent/reconcile/reconciler.hpp"
@@ -18,7 +19,12 @@ compiler::DesiredState thousand_services() {
         for (int b = 0; b < 10; ++b) {
             backends.push_back(fmt::format("10.{}.{}.{}", b, i / 250, i % 250));
         }
-        all.push_back(service({fmt::format("s{}", i), {fmt::format("10.96.{}.{}", i / 250, i % 250)}, backends, IPPROTO_TCP, i % 2 == 0, i % 100 == 0}));
+        all.push_back(service({fmt::format("s{}", i),
+                               {fmt::format("10.96.{}.{}", i / 250, i % 250)},
+                               backends,
+                               IPPROTO_TCP,
+                               i % 2 == 0,
+                               i % 100 == 0}));
     }
     std::vector<std::pair<std::string, std::uint64_t>> peers;
     for (int i = 0; i < 5000; ++i) {

@@ -49,17 +49,27 @@ protected:
         }
     }
 
-    static std::string program_folder() { return std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "bin"; }
+    static std::string program_folder() {
+        return std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "bin";
+    }
     [[nodiscard]] Json conflist(const Chain& chain) const {
-        Json interface = {{"type", chain.interface_plugin}, {"mtu", 1400},
-                          {"ipam", {{"type", "host-local"}, {"dataDir", folder_ + "/ipam"},
-                                    {"ranges", Json::array({Json::array({{{"subnet", "10.88.0.0/24"}}}), Json::array({{{"subnet", "fd88::/64"}}})})}}}};
+        Json interface = {{"type", chain.interface_plugin},
+                          {"mtu", 1400},
+                          {"ipam",
+                           {{"type", "host-local"},
+                            {"dataDir", folder_ + "/ipam"},
+                            {"ranges", Json::array({Json::array({{{"subnet", "10.88.0.0/24"}}}),
+                                                    Json::array({{{"subnet", "fd88::/64"}}})})}}}};
         if (chain.interface_plugin == "bridge") {
             interface["bridge"] = "cni0";
             interface["isGateway"] = true;
         }
-        return {{"cniVersion", chain.version}, {"name", "cluster"},
-                {"plugins", Json::array({interface, {{"type", "weft-cni"}, {"agentSocket", folder_ + "/enrol.sock"}, {"timeoutSeconds", 20}}})}};
+        return {
+            {"cniVersion", chain.version},
+            {"name", "cluster"},
+            {"plugins",
+             Json::array({interface,
+                          {{"type", "weft-cni"}, {"agentSocket", folder_ + "/enrol.sock"}, {"timeoutSeconds", 20}}})}};
     }
     static CniAttachment attachment(const std::string& id, const PodNetns& pod, const std::string& name = "web") {
         return {id, pod.path(), "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=" + name + ";K8S_POD_UID=u-1"};
@@ -78,10 +88,12 @@ protected:
                     continue;
                 }
                 if (item->ifa_addr->sa_family == AF_INET) {
-                    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(item->ifa_addr)->sin_addr, text, sizeof text);
+                    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(item->ifa_addr)->sin_addr, text,
+                                sizeof text);
                     out.insert(text);
                 } else if (item->ifa_addr->sa_family == AF_INET6) {
-                    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(item->ifa_addr)->sin6_addr, text, sizeof text);
+                    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(item->ifa_addr)->sin6_addr, text,
+                                sizeof text);
                     if (!std::string(text).starts_with("fe80")) {
                         out.insert(text);
                     }
@@ -301,8 +313,12 @@ TEST_P(CniChain, GcAndStatusOfTheProgram) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Chains, CniChain,
-                         ::testing::Values(Chain{"ptp", "0.4.0"}, Chain{"ptp", "1.0.0"}, Chain{"bridge", "0.4.0"}, Chain{"bridge", "1.0.0"}),
-                         [](const auto& test) { return test.param.interface_plugin + "_" + std::string(test.param.version == "1.0.0" ? "1_0_0" : "0_4_0"); });
+                         ::testing::Values(Chain{"ptp", "0.4.0"}, Chain{"ptp", "1.0.0"}, Chain{"bridge", "0.4.0"},
+                                           Chain{"bridge", "1.0.0"}),
+                         [](const auto& test) {
+                             return test.param.interface_plugin + "_" +
+                                    std::string(test.param.version == "1.0.0" ? "1_0_0" : "0_4_0");
+                         });
 
 } // namespace
 } // namespace weft::test

@@ -41,7 +41,8 @@ NodeAgent::NodeAgent(const std::string& folder) {
     };
     hooks.ready = [] { return Result<>{}; };
     const auto own = cookie_of_netns("/proc/thread-self/ns/net");
-    enrolment_.emplace(*registry_, hooks, enrol::EnrolmentOptions{.pod_wait = 300ms, .applied_wait = 30s, .host_cookie = own.value()});
+    enrolment_.emplace(*registry_, hooks,
+                       enrol::EnrolmentOptions{.pod_wait = 300ms, .applied_wait = 30s, .host_cookie = own.value()});
     enrolment_->restore();
     handler_.emplace(*enrolment_, [this](std::function<void()> work) { post(std::move(work)); });
     control_ = std::thread([this] { run(); });

@@ -58,7 +58,8 @@ Result<std::uint64_t> cookie_of_netns(const std::string& path) {
     }
     Result<std::uint64_t> cookie = 0;
     std::thread([&] {
-        cookie = ::setns(fd.get(), CLONE_NEWNET) == 0 ? own_cookie() : Result<std::uint64_t>(system_failure("setns {}", path));
+        cookie = ::setns(fd.get(), CLONE_NEWNET) == 0 ? own_cookie()
+                                                      : Result<std::uint64_t>(system_failure("setns {}", path));
     }).join();
     return cookie;
 }
@@ -77,7 +78,9 @@ Result<PodNetns> PodNetns::create() {
     return PodNetns(std::move(fd));
 }
 
-std::string PodNetns::path() const { return fmt::format("/proc/{}/fd/{}", ::getpid(), number_); }
+std::string PodNetns::path() const {
+    return fmt::format("/proc/{}/fd/{}", ::getpid(), number_);
+}
 
 void PodNetns::run(const std::function<void()>& work) const {
     std::thread([&] {

@@ -62,9 +62,13 @@ protected:
         world.client.run([&] { fd = open_socket(family.domain(), type, seconds); });
         return fd;
     }
-    [[nodiscard]] std::string shown(const std::string& ip, std::uint16_t port) const { return SockAddr(ip, port).text(); }
+    [[nodiscard]] std::string shown(const std::string& ip, std::uint16_t port) const {
+        return SockAddr(ip, port).text();
+    }
 };
 
-inline std::string family_name(const ::testing::TestParamInfo<Family>& info) { return info.param.name; }
+inline std::string family_name(const ::testing::TestParamInfo<Family>& info) {
+    return info.param.name;
+}
 
 } // namespace weft::test

@@ -12,7 +12,9 @@ constexpr std::uint64_t kPeer = 5000;
 
 class PolicyTest : public DatapathTest {
 protected:
-    void isolate_client(std::uint32_t flags) { world.set_endpoint(world.client, "10.77.0.1", "fd77::1", flags, kPolicy); }
+    void isolate_client(std::uint32_t flags) {
+        world.set_endpoint(world.client, "10.77.0.1", "fd77::1", flags, kPolicy);
+    }
     void isolate_server(std::uint32_t flags) {
         world.set_endpoint(world.server, "10.77.0.2", "fd77::2", flags | WEFT_ENDPOINT_ANY_SOURCE, kPolicy);
     }
@@ -63,7 +65,8 @@ TEST_P(PolicyTest, IngressDenyDropsInSilence) {
     const auto listener = serve_tcp(3, 8080);
     isolate_server(WEFT_ENDPOINT_ISOLATED_INGRESS);
     const auto fd = client_socket(SOCK_STREAM, 1);
-    EXPECT_EQ(connect_to(fd.get(), family.dial(family.server(3), 8080)), EINPROGRESS) << "no answer within the time limit";
+    EXPECT_EQ(connect_to(fd.get(), family.dial(family.server(3), 8080)), EINPROGRESS)
+        << "no answer within the time limit";
     EXPECT_GE(world.drops(WEFT_REASON_POLICY_DENIED, WEFT_INGRESS), 1U);
 }
 

@@ -166,7 +166,8 @@ TEST_P(DatapathTest, NodePortMatchesNodeAddressesOnly) {
 
 class SelectionTest : public DatapathTest {
 protected:
-    /// Connects `times` and returns how often each backend was chosen, asking the kernel which address it really dialled.
+    /// Connects `times` and returns how often each backend was chosen, asking the kernel which address it really
+    /// dialled.
     std::map<int, int> spread(int times, int backends, std::uint16_t algorithm, std::uint32_t affinity = 0,
                               const std::vector<std::uint32_t>& weights = {}, std::vector<UniqueFd>* keep = nullptr) {
         std::vector<UniqueFd> servers;

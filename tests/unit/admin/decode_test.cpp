@@ -44,12 +44,15 @@ TEST_F(Decode, NamesServiceAndBackend) {
 }
 
 TEST_F(Decode, NamesPolicyPeerAndRule) {
-    const auto entry = of("weft_policy", weft_policy_key{kPolicy, kWebIdentity, WEFT_INGRESS, 0}, weft_policy_entry{0, kRule});
+    const auto entry =
+        of("weft_policy", weft_policy_key{kPolicy, kWebIdentity, WEFT_INGRESS, 0}, weft_policy_entry{0, kRule});
     EXPECT_THAT(entry.key, HasSubstr("(pay/allow-web)"));
     EXPECT_THAT(entry.key, HasSubstr("(shop app=web) ingress"));
     EXPECT_EQ(entry.value, "allow all ports rule=pay/allow-web ingress[0]");
-    EXPECT_THAT(of("weft_policy", weft_policy_key{kPolicy, WEFT_IDENTITY_ANY, WEFT_EGRESS, 0}, weft_policy_entry{kPorts, 0}).key,
-                HasSubstr("peer=any egress"));
+    EXPECT_THAT(
+        of("weft_policy", weft_policy_key{kPolicy, WEFT_IDENTITY_ANY, WEFT_EGRESS, 0}, weft_policy_entry{kPorts, 0})
+            .key,
+        HasSubstr("peer=any egress"));
 }
 
 TEST_F(Decode, ShowsPortPrefixesAsRanges) {

@@ -17,7 +17,8 @@ class Observer : public testing::Test {
 protected:
     void add(int count) {
         for (int i = 0; i < count; ++i) {
-            ring.append(telemetry::enrich(event(WEFT_EVENT_CONNECT, WEFT_EGRESS), {.desired = state.get(), .node_name = "a"}));
+            ring.append(
+                telemetry::enrich(event(WEFT_EVENT_CONNECT, WEFT_EGRESS), {.desired = state.get(), .node_name = "a"}));
         }
     }
     // Sequence numbers of the flows that come; a loss is its negative count.

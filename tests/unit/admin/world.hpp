@@ -24,8 +24,8 @@ inline weft_addr_port end(const char* ip, std::uint16_t port) {
 inline std::shared_ptr<const compiler::DesiredState> desired_state() {
     auto names = std::make_shared<compiler::Names>();
     auto image = std::make_shared<compiler::PolicyImage>();
-    auto pod = [&](const char* ns, const char* name, const char* ip, std::uint64_t identity, std::uint64_t netns, std::uint32_t flags,
-                   std::uint64_t policy) {
+    auto pod = [&](const char* ns, const char* name, const char* ip, std::uint64_t identity, std::uint64_t netns,
+                   std::uint32_t flags, std::uint64_t policy) {
         auto workload = std::make_shared<compiler::Names::Workload>();
         workload->namespace_name = ns;
         workload->pod_name = name;
@@ -125,7 +125,8 @@ public:
         return out;
     }
     [[nodiscard]] Result<std::vector<admin::MapHealth>> maps() const override {
-        return std::vector<admin::MapHealth>{{.name = "weft_service", .type = "hash", .entries = 1, .capacity = 4, .counted = true, .drift = 2}};
+        return std::vector<admin::MapHealth>{
+            {.name = "weft_service", .type = "hash", .entries = 1, .capacity = 4, .counted = true, .drift = 2}};
     }
     [[nodiscard]] Result<admin::Counters> counters() const override {
         admin::Counters out;

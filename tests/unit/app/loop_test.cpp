@@ -19,12 +19,14 @@ TEST(Loop, RunsPostedWorkTimersAndDescriptorsOnOneThread) {
     int timers = 0;
     bool readable = false;
     bool posted = false;
-    ASSERT_TRUE(loop->watch(read_end.get(), [&] {
-        char byte = 0;
-        EXPECT_EQ(::read(read_end.get(), &byte, 1), 1);
-        EXPECT_EQ(std::this_thread::get_id(), home);
-        readable = true;
-    }).has_value());
+    ASSERT_TRUE(loop->watch(read_end.get(),
+                            [&] {
+                                char byte = 0;
+                                EXPECT_EQ(::read(read_end.get(), &byte, 1), 1);
+                                EXPECT_EQ(std::this_thread::get_id(), home);
+                                readable = true;
+                            })
+                    .has_value());
     loop->every(std::chrono::milliseconds(5), [&] {
         if (++timers >= 3 && readable && posted) {
             loop->stop();

@@ -37,8 +37,9 @@ TEST_F(OptionsTest, ErrorsNameFileLineKeyAndRemedy) {
         return result ? std::string("accepted") : result.error().message();
     };
     EXPECT_NE(message("node_name: a\nnode_nam: b\n").find(file + ":2: unknown key 'node_nam'"), std::string::npos);
-    EXPECT_NE(message("repair_interval: soon\n").find(file + ":1: repair_interval: 'soon' is not a number from 1 to 3600"),
-              std::string::npos);
+    EXPECT_NE(
+        message("repair_interval: soon\n").find(file + ":1: repair_interval: 'soon' is not a number from 1 to 3600"),
+        std::string::npos);
     EXPECT_NE(message("log_level: loud\n").find("not one of: trace"), std::string::npos);
     EXPECT_NE(message("run_dir: relative\n").find("not an absolute path"), std::string::npos);
     EXPECT_NE(message("a: [1\n").find("not valid YAML"), std::string::npos);
@@ -50,7 +51,8 @@ TEST_F(OptionsTest, RefusesWhatItDoesNotKnowOrMiss) {
     EXPECT_NE(parse_options({"--manifest", "/m"}).error().message().find("unknown argument"), std::string::npos);
     EXPECT_NE(parse_options({"--manifests"}).error().message().find("needs a value"), std::string::npos);
     EXPECT_NE(parse_options({}).error().message().find("--manifests DIR"), std::string::npos);
-    EXPECT_NE(parse_options({"--config", "/no/such"}).error().message().find("/no/such: cannot be read"), std::string::npos);
+    EXPECT_NE(parse_options({"--config", "/no/such"}).error().message().find("/no/such: cannot be read"),
+              std::string::npos);
 }
 
 TEST_F(OptionsTest, HelpListsEveryKeyThatDescribePrints) {

@@ -30,7 +30,8 @@ TEST(Cidr, AllOfIpv6IsNotAllOfIpv4) {
 }
 
 TEST(Cidr, RefusesBadLengthsByName) {
-    for (const char* bad : {"10.0.0.0", "10.0.0.0/33", "fd00::/129", "10.0.0.0/", "10.0.0.0/8x", "/8", "::ffff:1.2.3.4/8"}) {
+    for (const char* bad :
+         {"10.0.0.0", "10.0.0.0/33", "fd00::/129", "10.0.0.0/", "10.0.0.0/8x", "/8", "::ffff:1.2.3.4/8"}) {
         EXPECT_FALSE(Cidr::parse(bad).has_value()) << bad;
     }
     EXPECT_NE(Cidr::parse("10.0.0.0/33").error().message().find("0 to 32"), std::string::npos);

@@ -44,7 +44,8 @@ protected:
     std::string socket() const { return dir + "/admin.sock"; }
 
     Ran weft(const std::string& arguments) const {
-        const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "weft";
+        const auto program =
+            std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "weft";
         const auto command = program.string() + " --socket " + socket() + " " + arguments + " 2>&1";
         std::FILE* pipe = ::popen(command.c_str(), "re");
         Ran ran;
@@ -58,8 +59,11 @@ protected:
     }
     void add_flow(const weft_event& event) {
         const auto desired = view.desired();
-        ring.append(telemetry::enrich(event, {.desired = desired.get(), .node_name = "node-a", .policy_revision = 5,
-                                              .wall_offset_ns = telemetry::wall_clock_offset_ns(), .boot_id = 1}));
+        ring.append(telemetry::enrich(event, {.desired = desired.get(),
+                                              .node_name = "node-a",
+                                              .policy_revision = 5,
+                                              .wall_offset_ns = telemetry::wall_clock_offset_ns(),
+                                              .boot_id = 1}));
     }
 
     FixedView view;
@@ -84,7 +88,8 @@ TEST_F(Weft, ListsAreTables) {
     EXPECT_EQ(services.out, "NAMESPACE   NAME   PORT   PROTOCOL   FRONTENDS      BACKENDS   ALGORITHM\n"
                             "pay         api    http   TCP        10.96.0.1:80   1/1        random\n");
     EXPECT_THAT(weft("service list -n shop").out, HasSubstr("No services found."));
-    EXPECT_THAT(weft("endpoint list --no-headers").out, HasSubstr("pay    api-0   10.0.0.2   governed   ingress   pay/allow-web"));
+    EXPECT_THAT(weft("endpoint list --no-headers").out,
+                HasSubstr("pay    api-0   10.0.0.2   governed   ingress   pay/allow-web"));
     EXPECT_THAT(weft("policy list -o wide").out, HasSubstr("pay/api-0   pay.yaml:3"));
     EXPECT_THAT(weft("identity list").out, HasSubstr("app=web"));
     EXPECT_THAT(weft("map list").out, HasSubstr("weft_service   hash   1         4          25%    agent    2"));
@@ -113,11 +118,13 @@ TEST_F(Weft, FlowsReadAsSentencesAndAreFiltered) {
     denied.reason = WEFT_REASON_POLICY_DENIED;
     add_flow(denied);
     const auto all = weft("flows");
-    EXPECT_THAT(all.out, HasSubstr("shop/web-1:41022 \u2192 pay/api-0:8080 TCP ALLOWED 3.2ms via pay/svc:api port http\n"));
+    EXPECT_THAT(all.out,
+                HasSubstr("shop/web-1:41022 \u2192 pay/api-0:8080 TCP ALLOWED 3.2ms via pay/svc:api port http\n"));
     EXPECT_THAT(all.out, HasSubstr("TCP DENIED policy-denied ingress isolated by pay/allow-web\n"));
     EXPECT_THAT(weft("flows --verdict denied").out, testing::Not(HasSubstr("ALLOWED")));
     EXPECT_EQ(weft("flows --from-pod shop/other").out, "");
-    EXPECT_THAT(weft("flows -n pay --port 8080 --last 1 -o jsonpb").out, HasSubstr("\"drop_reason_desc\":\"POLICY_DENIED\""));
+    EXPECT_THAT(weft("flows -n pay --port 8080 --last 1 -o jsonpb").out,
+                HasSubstr("\"drop_reason_desc\":\"POLICY_DENIED\""));
     EXPECT_EQ(weft("flows --from-ip nonsense").code, cli::kUsage);
 }
 
@@ -143,10 +150,12 @@ TEST_F(Weft, OnlyRootAndTheGroupMayAsk) {
         GTEST_SKIP() << "needs root to become somebody else";
     }
     const auto as_nobody = [&](const std::string& what) {
-        const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "weft";
+        const auto program =
+            std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "weft";
         const auto copy = dir + "/weft"; // the build folder may be closed to others
         std::filesystem::copy_file(program, copy, std::filesystem::copy_options::overwrite_existing);
-        const auto command = "setpriv --reuid 65534 --regid 65534 --clear-groups " + copy + " --socket " + socket() + " " + what + " >/dev/null 2>&1";
+        const auto command = "setpriv --reuid 65534 --regid 65534 --clear-groups " + copy + " --socket " + socket() +
+                             " " + what + " >/dev/null 2>&1";
         const int status = std::system(command.c_str());
         return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     };

@@ -7,7 +7,9 @@
 namespace weft::cni {
 namespace {
 
-CniResult<std::vector<std::string>> addresses(const std::string& text) { return container_addresses(Json::parse(text)); }
+CniResult<std::vector<std::string>> addresses(const std::string& text) {
+    return container_addresses(Json::parse(text));
+}
 
 TEST(Chain, TakesTheContainersAddressesOnly) {
     const auto ips = addresses(R"({"cniVersion": "1.0.0",
@@ -20,7 +22,8 @@ TEST(Chain, TakesTheContainersAddressesOnly) {
 }
 
 TEST(Chain, TakesAddressesWithoutInterface) {
-    EXPECT_EQ(addresses(R"({"ips": [{"version": "4", "address": "10.1.0.5/32"}]})").value(), std::vector<std::string>{"10.1.0.5"});
+    EXPECT_EQ(addresses(R"({"ips": [{"version": "4", "address": "10.1.0.5/32"}]})").value(),
+              std::vector<std::string>{"10.1.0.5"});
     EXPECT_EQ(addresses(R"({"interfaces": null, "ips": [{"address": "10.1.0.5/32", "interface": null}]})").value(),
               std::vector<std::string>{"10.1.0.5"});
 }
@@ -43,24 +46,31 @@ TEST_P(BadPrevResult, NamesTheField) {
 
 INSTANTIATE_TEST_SUITE_P(
     Table, BadPrevResult,
-    ::testing::Values(std::pair{"{}", "ips"}, std::pair{R"({"ips": {}})", "ips"}, std::pair{R"({"ips": []})", "ips"},
-                      std::pair{R"({"ips": [1]})", "ips[0]"}, std::pair{R"({"ips": [{}]})", "ips[0].address"},
-                      std::pair{R"({"cniVersion": 1, "ips": []})", "cniVersion"},
-                      std::pair{R"({"ips": [{"address": 5}]})", "ips[0].address"},
-                      std::pair{R"({"ips": [{"address": "10.0.0.1"}]})", "ips[0].address"},
-                      std::pair{R"({"ips": [{"address": "10.0.0.1/33"}]})", "ips[0].address"},
-                      std::pair{R"({"ips": [{"address": "10.0.0.1/24"}, {"address": "host/24"}]})", "ips[1].address"},
-                      std::pair{R"({"ips": [{"address": "127.0.0.1/8"}]})", "ips[0].address"},
-                      std::pair{R"({"ips": [{"address": "::/64"}]})", "ips[0].address"},
-                      std::pair{R"({"ips": [{"address": "10.0.0.1/24", "interface": 0}]})", "ips[0].interface"},
-                      std::pair{R"({"interfaces": [{"name": "a", "sandbox": "/x"}], "ips": [{"address": "10.0.0.1/24", "interface": -1}]})", "ips[0].interface"},
-                      std::pair{R"({"interfaces": [{"name": "a", "sandbox": "/x"}], "ips": [{"address": "10.0.0.1/24", "interface": 18446744073709551615}]})", "ips[0].interface"},
-                      std::pair{R"({"interfaces": [{"name": "a", "sandbox": "/x"}], "ips": [{"address": "10.0.0.1/24", "interface": "0"}]})", "ips[0].interface"},
-                      std::pair{R"({"interfaces": [{"name": "a"}], "ips": [{"address": "10.0.0.1/24", "interface": 0}]})", "ips"},
-                      std::pair{R"({"interfaces": {}, "ips": []})", "interfaces"},
-                      std::pair{R"({"interfaces": [1], "ips": []})", "interfaces[0]"},
-                      std::pair{R"({"interfaces": [{"name": "a"}, {}], "ips": []})", "interfaces[1].name"},
-                      std::pair{R"({"interfaces": [{"name": "a", "sandbox": 1}], "ips": []})", "interfaces[0].sandbox"}));
+    ::testing::Values(
+        std::pair{"{}", "ips"}, std::pair{R"({"ips": {}})", "ips"}, std::pair{R"({"ips": []})", "ips"},
+        std::pair{R"({"ips": [1]})", "ips[0]"}, std::pair{R"({"ips": [{}]})", "ips[0].address"},
+        std::pair{R"({"cniVersion": 1, "ips": []})", "cniVersion"},
+        std::pair{R"({"ips": [{"address": 5}]})", "ips[0].address"},
+        std::pair{R"({"ips": [{"address": "10.0.0.1"}]})", "ips[0].address"},
+        std::pair{R"({"ips": [{"address": "10.0.0.1/33"}]})", "ips[0].address"},
+        std::pair{R"({"ips": [{"address": "10.0.0.1/24"}, {"address": "host/24"}]})", "ips[1].address"},
+        std::pair{R"({"ips": [{"address": "127.0.0.1/8"}]})", "ips[0].address"},
+        std::pair{R"({"ips": [{"address": "::/64"}]})", "ips[0].address"},
+        std::pair{R"({"ips": [{"address": "10.0.0.1/24", "interface": 0}]})", "ips[0].interface"},
+        std::pair{
+            R"({"interfaces": [{"name": "a", "sandbox": "/x"}], "ips": [{"address": "10.0.0.1/24", "interface": -1}]})",
+            "ips[0].interface"},
+        std::pair{
+            R"({"interfaces": [{"name": "a", "sandbox": "/x"}], "ips": [{"address": "10.0.0.1/24", "interface": 18446744073709551615}]})",
+            "ips[0].interface"},
+        std::pair{
+            R"({"interfaces": [{"name": "a", "sandbox": "/x"}], "ips": [{"address": "10.0.0.1/24", "interface": "0"}]})",
+            "ips[0].interface"},
+        std::pair{R"({"interfaces": [{"name": "a"}], "ips": [{"address": "10.0.0.1/24", "interface": 0}]})", "ips"},
+        std::pair{R"({"interfaces": {}, "ips": []})", "interfaces"},
+        std::pair{R"({"interfaces": [1], "ips": []})", "interfaces[0]"},
+        std::pair{R"({"interfaces": [{"name": "a"}, {}], "ips": []})", "interfaces[1].name"},
+        std::pair{R"({"interfaces": [{"name": "a", "sandbox": 1}], "ips": []})", "interfaces[0].sandbox"}));
 
 } // namespace
 } // namespace weft::cni

@@ -12,12 +12,14 @@ namespace {
 using Variables = std::map<std::string, std::string>;
 
 Variables full(const std::string& command) {
-    return {{"CNI_COMMAND", command},
-            {"CNI_CONTAINERID", "Abc_1.2-3"},
-            {"CNI_NETNS", "/var/run/netns/cni-1"},
-            {"CNI_IFNAME", "eth0"},
-            {"CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=abc;K8S_POD_UID=u-1"},
-            {"CNI_PATH", "/opt/cni/bin"}};
+    return {
+        {"CNI_COMMAND", command},
+        {"CNI_CONTAINERID", "Abc_1.2-3"},
+        {"CNI_NETNS", "/var/run/netns/cni-1"},
+        {"CNI_IFNAME", "eth0"},
+        {"CNI_ARGS",
+         "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=abc;K8S_POD_UID=u-1"},
+        {"CNI_PATH", "/opt/cni/bin"}};
 }
 
 CniResult<Environment> read(const Variables& variables) {
@@ -82,19 +84,23 @@ TEST_P(BadEnvironment, NamesTheVariable) {
 
 INSTANTIATE_TEST_SUITE_P(
     Table, BadEnvironment,
-    ::testing::Values(BadVariable{"ADD", "CNI_COMMAND", "", "not set"}, BadVariable{"ADD", "CNI_COMMAND", "add", "ADD, DEL"},
-                      BadVariable{"ADD", "CNI_CONTAINERID", "", "not set"}, BadVariable{"ADD", "CNI_CONTAINERID", "../x", ""},
-                      BadVariable{"ADD", "CNI_CONTAINERID", std::string(201, 'a'), ""}, BadVariable{"DEL", "CNI_CONTAINERID", "", "not set"},
-                      BadVariable{"CHECK", "CNI_CONTAINERID", "-a", ""}, BadVariable{"ADD", "CNI_IFNAME", "", "not set"},
-                      BadVariable{"ADD", "CNI_IFNAME", "eth/0", ""}, BadVariable{"ADD", "CNI_IFNAME", "..", ""},
-                      BadVariable{"ADD", "CNI_IFNAME", "sixteen-letters-", ""}, BadVariable{"DEL", "CNI_IFNAME", "", "not set"},
-                      BadVariable{"ADD", "CNI_NETNS", "", "not set"}, BadVariable{"ADD", "CNI_NETNS", "run/netns", "absolute"},
-                      BadVariable{"ADD", "CNI_NETNS", "/run/\xff", "absolute"}, BadVariable{"CHECK", "CNI_NETNS", "", "not set"},
-                      BadVariable{"ADD", "CNI_ARGS", "", "K8S_POD_NAMESPACE"}, BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a", "K8S_POD_NAME"},
-                      BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=", "K8S_POD_NAME"},
-                      BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAME=a", "K8S_POD_NAMESPACE"}, BadVariable{"ADD", "CNI_ARGS", "K8S", "KEY=VALUE"},
-                      BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a b;K8S_POD_NAME=c", "K8S_POD_NAMESPACE"},
-                      BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=" + std::string(254, 'x'), "K8S_POD_NAME"}));
+    ::testing::Values(
+        BadVariable{"ADD", "CNI_COMMAND", "", "not set"}, BadVariable{"ADD", "CNI_COMMAND", "add", "ADD, DEL"},
+        BadVariable{"ADD", "CNI_CONTAINERID", "", "not set"}, BadVariable{"ADD", "CNI_CONTAINERID", "../x", ""},
+        BadVariable{"ADD", "CNI_CONTAINERID", std::string(201, 'a'), ""},
+        BadVariable{"DEL", "CNI_CONTAINERID", "", "not set"}, BadVariable{"CHECK", "CNI_CONTAINERID", "-a", ""},
+        BadVariable{"ADD", "CNI_IFNAME", "", "not set"}, BadVariable{"ADD", "CNI_IFNAME", "eth/0", ""},
+        BadVariable{"ADD", "CNI_IFNAME", "..", ""}, BadVariable{"ADD", "CNI_IFNAME", "sixteen-letters-", ""},
+        BadVariable{"DEL", "CNI_IFNAME", "", "not set"}, BadVariable{"ADD", "CNI_NETNS", "", "not set"},
+        BadVariable{"ADD", "CNI_NETNS", "run/netns", "absolute"},
+        BadVariable{"ADD", "CNI_NETNS", "/run/\xff", "absolute"}, BadVariable{"CHECK", "CNI_NETNS", "", "not set"},
+        BadVariable{"ADD", "CNI_ARGS", "", "K8S_POD_NAMESPACE"},
+        BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a", "K8S_POD_NAME"},
+        BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=", "K8S_POD_NAME"},
+        BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAME=a", "K8S_POD_NAMESPACE"},
+        BadVariable{"ADD", "CNI_ARGS", "K8S", "KEY=VALUE"},
+        BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a b;K8S_POD_NAME=c", "K8S_POD_NAMESPACE"},
+        BadVariable{"ADD", "CNI_ARGS", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=" + std::string(254, 'x'), "K8S_POD_NAME"}));
 
 TEST(Environment, UnsetIsAsBadAsEmpty) {
     EXPECT_EQ(read({}).error().code, Code::kInvalidEnvironment);

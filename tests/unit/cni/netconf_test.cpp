@@ -16,7 +16,8 @@ CniResult<NetConf> parse(std::string_view text, Strictness strictness = Strictne
 }
 
 TEST(NetConf, ReadsEveryField) {
-    const auto conf = parse(R"({"cniVersion": "1.1.0", "name": "cluster", "type": "weft-cni", "agentSocket": "/run/x.sock",
+    const auto conf =
+        parse(R"({"cniVersion": "1.1.0", "name": "cluster", "type": "weft-cni", "agentSocket": "/run/x.sock",
         "timeoutSeconds": 3, "prevResult": {"ips": []}, "capabilities": {}, "runtimeConfig": {"a": 1}, "args": {},
         "cni.dev/valid-attachments": [{"containerID": "a", "ifname": "eth0"}], "example.org/anything": true})");
     ASSERT_TRUE(conf.has_value()) << conf.error().message;
@@ -55,19 +56,17 @@ TEST_P(BadNetConf, IsRefusedWithCodeAndField) {
     EXPECT_LT(conf.error().message.size(), 400U);
 }
 
-std::string with(const std::string& fields) { return R"({"cniVersion": "1.0.0", "name": "n", "type": "weft-cni", )" + fields + "}"; }
+std::string with(const std::string& fields) {
+    return R"({"cniVersion": "1.0.0", "name": "n", "type": "weft-cni", )" + fields + "}";
+}
 
 INSTANTIATE_TEST_SUITE_P(
     Table, BadNetConf,
     ::testing::Values(
-        BadCase{"", Code::kDecode, "stdin: empty"},
-        BadCase{"{", Code::kDecode, "stdin"},
-        BadCase{"not json", Code::kDecode, "stdin"},
-        BadCase{"[]", Code::kDecode, "stdin"},
-        BadCase{"null", Code::kDecode, "stdin"},
-        BadCase{"\"text\"", Code::kDecode, "stdin"},
-        BadCase{"{\"name\": \"\xff\xfe\"}", Code::kDecode, "stdin"},
-        BadCase{"{} {}", Code::kDecode, "stdin"},
+        BadCase{"", Code::kDecode, "stdin: empty"}, BadCase{"{", Code::kDecode, "stdin"},
+        BadCase{"not json", Code::kDecode, "stdin"}, BadCase{"[]", Code::kDecode, "stdin"},
+        BadCase{"null", Code::kDecode, "stdin"}, BadCase{"\"text\"", Code::kDecode, "stdin"},
+        BadCase{"{\"name\": \"\xff\xfe\"}", Code::kDecode, "stdin"}, BadCase{"{} {}", Code::kDecode, "stdin"},
         BadCase{R"({"cniVersion": "1.0.0", "n": 1e999})", Code::kDecode, "stdin"},
         BadCase{std::string(100000, '['), Code::kDecode, "nested"},
         BadCase{R"({"a":)" + std::string(65, '[') + std::string(65, ']') + "}", Code::kDecode, "nested"},
@@ -92,12 +91,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{with(R"("timeoutSeconds": 1.5)"), Code::kInvalidConfig, "timeoutSeconds"},
         BadCase{with(R"("timeoutSeconds": "10")"), Code::kInvalidConfig, "timeoutSeconds"},
         BadCase{with(R"("prevResult": [])"), Code::kInvalidConfig, "prevResult"},
-        BadCase{with(R"("agentsocket": "/run/x")"), Code::kUnsupportedField, "\"agentsocket\": unsupported field, value \"/run/x\""},
+        BadCase{with(R"("agentsocket": "/run/x")"), Code::kUnsupportedField,
+                "\"agentsocket\": unsupported field, value \"/run/x\""},
         BadCase{with(R"("ipam": {"type": "host-local"})"), Code::kUnsupportedField, "ipam"},
-        BadCase{with("\"" + std::string(50000, 'k') + "\": \"" + std::string(50000, 'v') + "\""), Code::kUnsupportedField, "kkk"},
+        BadCase{with("\"" + std::string(50000, 'k') + "\": \"" + std::string(50000, 'v') + "\""),
+                Code::kUnsupportedField, "kkk"},
         BadCase{with(R"("cni.dev/valid-attachments": {})"), Code::kInvalidConfig, "cni.dev/valid-attachments"},
         BadCase{with(R"("cni.dev/valid-attachments": [1])"), Code::kInvalidConfig, "cni.dev/valid-attachments"},
-        BadCase{with(R"("cni.dev/valid-attachments": [{"containerID": "a"}])"), Code::kInvalidConfig, "cni.dev/valid-attachments"},
+        BadCase{with(R"("cni.dev/valid-attachments": [{"containerID": "a"}])"), Code::kInvalidConfig,
+                "cni.dev/valid-attachments"},
         BadCase{with(R"("cni.dev/valid-attachments": [{"containerID": "a", "ifname": 0}])"), Code::kInvalidConfig,
                 "cni.dev/valid-attachments"}));
 

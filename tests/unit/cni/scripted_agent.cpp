@@ -47,7 +47,8 @@ RogueAgent::RogueAgent(const std::string& path, std::string bytes, bool keep_ope
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);
-    if (::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(listener_.get(), 1) != 0) {
+    if (::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(listener_.get(), 1) != 0) {
         throw std::runtime_error("cannot listen on " + path);
     }
     thread_ = std::thread([this, bytes = std::move(bytes), keep_open] {

@@ -14,17 +14,24 @@ using namespace std::string_literals;
 namespace weft::cni {
 namespace {
 
-constexpr const char* kPrevResult = R"({"cniVersion":"1.1.0","zebra":{"b":1,"a":[1.5,true,null,"\u00e4"]},)"
-                                    R"("interfaces":[{"name":"veth"},{"name":"eth0","sandbox":"/run/netns/x","mtu":9000}],)"
-                                    R"("ips":[{"address":"10.1.0.5/24","interface":1,"gateway":"10.1.0.1"},{"address":"fd00::5/64","interface":1}],)"
-                                    R"("routes":[],"dns":{"nameservers":["10.0.0.10"]}})";
+constexpr const char* kPrevResult =
+    R"({"cniVersion":"1.1.0","zebra":{"b":1,"a":[1.5,true,null,"\u00e4"]},)"
+    R"("interfaces":[{"name":"veth"},{"name":"eth0","sandbox":"/run/netns/x","mtu":9000}],)"
+    R"("ips":[{"address":"10.1.0.5/24","interface":1,"gateway":"10.1.0.1"},{"address":"fd00::5/64","interface":1}],)"
+    R"("routes":[],"dns":{"nameservers":["10.0.0.10"]}})";
 
 class Verbs : public ::testing::Test {
 protected:
     Outcome call(const std::string& command, const std::string& more = "", const std::string& version = "1.1.0") {
         variables_["CNI_COMMAND"] = command;
-        return run([this](const char* name) { const auto at = variables_.find(name); return at == variables_.end() ? nullptr : at->second.c_str(); },
-                   R"({"cniVersion":")" + version + R"(","name":"cluster","type":"weft-cni","timeoutSeconds":1,"agentSocket":")" + socket_ + "\"" + more + "}");
+        return run(
+            [this](const char* name) {
+                const auto at = variables_.find(name);
+                return at == variables_.end() ? nullptr : at->second.c_str();
+            },
+            R"({"cniVersion":")" + version +
+                R"(","name":"cluster","type":"weft-cni","timeoutSeconds":1,"agentSocket":")" + socket_ + "\"" + more +
+                "}");
     }
     static std::string with_prev() { return R"(,"prevResult":)"s + kPrevResult; }
     static Json json(const Outcome& outcome) { return Json::parse(outcome.output); }
@@ -33,7 +40,9 @@ protected:
         const Json error = Json::parse(outcome.output, nullptr, false);
         ASSERT_TRUE(error.is_object()) << outcome.output;
         EXPECT_EQ(error["code"], code) << outcome.output;
-        EXPECT_NE((error["msg"].get<std::string>() + " " + error["details"].get<std::string>()).find(words), std::string::npos) << outcome.output;
+        EXPECT_NE((error["msg"].get<std::string>() + " " + error["details"].get<std::string>()).find(words),
+                  std::string::npos)
+            << outcome.output;
         EXPECT_TRUE(error["cniVersion"].is_string());
         EXPECT_EQ(error.size(), 4U);
     }
@@ -41,8 +50,11 @@ protected:
 
     test::Folder folder_;
     std::string socket_ = folder_.path("enrol.sock");
-    std::map<std::string, std::string> variables_ = {{"CNI_CONTAINERID", "abc"}, {"CNI_NETNS", "/run/netns/x"}, {"CNI_IFNAME", "eth0"},
-                                                     {"CNI_ARGS", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u1"}};
+    std::map<std::string, std::string> variables_ = {
+        {"CNI_CONTAINERID", "abc"},
+        {"CNI_NETNS", "/run/netns/x"},
+        {"CNI_IFNAME", "eth0"},
+        {"CNI_ARGS", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u1"}};
     std::unique_ptr<test::ScriptedAgent> agent_;
 };
 
@@ -65,7 +77,8 @@ TEST_F(Verbs, AddTellsTheAgentAndPassesPrevResultOn) {
     EXPECT_EQ(add.pod_name(), "web");
     EXPECT_EQ(add.pod_uid(), "u1");
     EXPECT_EQ(add.network(), "cluster");
-    EXPECT_EQ((std::vector<std::string>(add.ips().begin(), add.ips().end())), (std::vector<std::string>{"10.1.0.5", "fd00::5"}));
+    EXPECT_EQ((std::vector<std::string>(add.ips().begin(), add.ips().end())),
+              (std::vector<std::string>{"10.1.0.5", "fd00::5"}));
 }
 
 TEST_F(Verbs, AddNamesTheVersionWhenPrevResultDoesNot) {
@@ -91,8 +104,9 @@ TEST_F(Verbs, AddWithoutPodIsAnEnvironmentError) {
 TEST_F(Verbs, AddMapsTheAgentsAnswers) {
     start_agent();
     const std::vector<std::pair<enrol::Response::Code, int>> cases = {
-        {enrol::Response::INVALID, 7},   {enrol::Response::UNAVAILABLE, 11}, {enrol::Response::UNSUPPORTED, 11},
-        {enrol::Response::INTERNAL, 100}, {enrol::Response::NOT_FOUND, 3},    {static_cast<enrol::Response::Code>(77), 100}};
+        {enrol::Response::INVALID, 7},      {enrol::Response::UNAVAILABLE, 11},
+        {enrol::Response::UNSUPPORTED, 11}, {enrol::Response::INTERNAL, 100},
+        {enrol::Response::NOT_FOUND, 3},    {static_cast<enrol::Response::Code>(77), 100}};
     for (const auto& [code, expected] : cases) {
         agent_->answer(code, "because of the test");
         expect_error(call("ADD", with_prev()), expected, "because of the test");
@@ -106,7 +120,9 @@ TEST_F(Verbs, AddWithoutAgentSaysTryAgainAndWhatToDo) {
 TEST_F(Verbs, AddWithADeadAgentsSocketSaysTheSame) {
     start_agent();
     agent_.reset();
-    { const test::RogueAgent dead(socket_, "", false); } // leaves its socket file behind
+    {
+        const test::RogueAgent dead(socket_, "", false);
+    } // leaves its socket file behind
     expect_error(call("ADD", with_prev()), 11, "start weftd");
 }
 
@@ -177,7 +193,12 @@ TEST_F(Verbs, CheckAsksTheAgent) {
 
 TEST_F(Verbs, GcPassesTheListOn) {
     start_agent();
-    EXPECT_EQ(call("GC", R"(,"cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"},{"containerID":"b","ifname":"eth1"}])").exit_status, 0);
+    EXPECT_EQ(
+        call(
+            "GC",
+            R"(,"cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"},{"containerID":"b","ifname":"eth1"}])")
+            .exit_status,
+        0);
     const auto requests = agent_->requests();
     const enrol::Gc& gc = requests.at(0).gc();
     EXPECT_EQ(gc.network(), "cluster");
@@ -193,7 +214,9 @@ TEST_F(Verbs, GcWithoutAListForgetsNothing) {
     EXPECT_TRUE(agent_->requests().empty());
 }
 
-TEST_F(Verbs, GcWithoutAgentSaysTryAgain) { expect_error(call("GC", R"(,"cni.dev/valid-attachments":[])"), 11, "start weftd"); }
+TEST_F(Verbs, GcWithoutAgentSaysTryAgain) {
+    expect_error(call("GC", R"(,"cni.dev/valid-attachments":[])"), 11, "start weftd");
+}
 
 TEST_F(Verbs, StatusIsFiftyWhenNotReady) {
     expect_error(call("STATUS"), 50, "start weftd");
@@ -214,7 +237,8 @@ TEST_F(Verbs, VersionAnswersWhateverItIsAskedIn) {
     for (const char* version : {"0.2.0", "1.0.0", "9.9.9"}) {
         const Outcome outcome = call("VERSION", "", version);
         EXPECT_EQ(outcome.exit_status, 0);
-        EXPECT_EQ(json(outcome).dump(), R"({"cniVersion":")"s + version + R"(","supportedVersions":["0.4.0","1.0.0","1.1.0"]})");
+        EXPECT_EQ(json(outcome).dump(),
+                  R"({"cniVersion":")"s + version + R"(","supportedVersions":["0.4.0","1.0.0","1.1.0"]})");
     }
 }
 

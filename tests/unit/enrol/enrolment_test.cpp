@@ -24,10 +24,11 @@ protected:
     EndpointRegistry::LoadReport restart() {
         enrolment_.reset();
         published_.clear();
-        registry_.emplace(EndpointRegistry::open(folder_.path("endpoints"), [this](const std::string& path) -> Result<std::uint64_t> {
-                              const auto at = namespaces_.find(path);
-                              return at == namespaces_.end() ? Result<std::uint64_t>(failure(ENOENT, "{}: gone", path)) : at->second;
-                          }).value());
+        registry_.emplace(
+            EndpointRegistry::open(folder_.path("endpoints"), [this](const std::string& path) -> Result<std::uint64_t> {
+                const auto at = namespaces_.find(path);
+                return at == namespaces_.end() ? Result<std::uint64_t>(failure(ENOENT, "{}: gone", path)) : at->second;
+            }).value());
         ControlHooks hooks;
         hooks.publish = [this](const store::LocalEndpoint& endpoint) {
             log_.push_back("publish " + endpoint.container_id);
@@ -37,7 +38,9 @@ protected:
             log_.push_back("withdraw " + id);
             published_.erase(id);
         };
-        hooks.pod_known = [this](const std::string& ns, const std::string& name) { return pods_.contains(ns + "/" + name); };
+        hooks.pod_known = [this](const std::string& ns, const std::string& name) {
+            return pods_.contains(ns + "/" + name);
+        };
         hooks.when_applied = [this](const store::LocalEndpoint& endpoint, std::function<void(Result<>)> done) {
             if (apply_at_once_) {
                 done({});
@@ -84,8 +87,12 @@ protected:
         request.mutable_check()->add_ips(ip);
         return request;
     }
-    static Response::Code code(const Answer& answer) { return answer->has_value() ? (*answer)->code() : Response::Code(-1); }
-    static std::string message(const Answer& answer) { return answer->has_value() ? (*answer)->message() : "no answer"; }
+    static Response::Code code(const Answer& answer) {
+        return answer->has_value() ? (*answer)->code() : Response::Code(-1);
+    }
+    static std::string message(const Answer& answer) {
+        return answer->has_value() ? (*answer)->message() : "no answer";
+    }
     void apply(const std::string& id, const Result<>& outcome = {}) {
         const auto done = std::move(applying_.at(id));
         applying_.erase(id);
@@ -101,7 +108,8 @@ protected:
     }
 
     test::Folder folder_;
-    std::map<std::string, std::uint64_t> namespaces_ = {{"/run/netns/a", 1001}, {"/run/netns/b", 1002}, {"/run/netns/host", 7}};
+    std::map<std::string, std::uint64_t> namespaces_ = {
+        {"/run/netns/a", 1001}, {"/run/netns/b", 1002}, {"/run/netns/host", 7}};
     std::set<std::string> pods_ = {"shop/web", "shop/api"};
     Result<> ready_;
     bool apply_at_once_ = false;

@@ -9,7 +9,9 @@ using namespace std::string_literals;
 namespace weft::enrol {
 namespace {
 
-TEST(Frame, LengthIsBigEndianAndInFront) { EXPECT_EQ(encode_frame("abc").value(), "\0\0\0\3abc"s); }
+TEST(Frame, LengthIsBigEndianAndInFront) {
+    EXPECT_EQ(encode_frame("abc").value(), "\0\0\0\3abc"s);
+}
 
 TEST(Frame, ComesBackFromPiecesOfAnySize) {
     const std::string payload(1000, 'x');

@@ -30,13 +30,14 @@ EndpointRecord record(const std::string& id, std::uint64_t cookie, const std::st
 class Registry : public ::testing::Test {
 protected:
     EndpointRegistry open() {
-        auto registry = EndpointRegistry::open(folder_.path("endpoints"), [this](const std::string& path) -> Result<std::uint64_t> {
-            const auto at = namespaces_.find(path);
-            if (at == namespaces_.end()) {
-                return failure(ENOENT, "{}: no such namespace", path);
-            }
-            return at->second;
-        });
+        auto registry =
+            EndpointRegistry::open(folder_.path("endpoints"), [this](const std::string& path) -> Result<std::uint64_t> {
+                const auto at = namespaces_.find(path);
+                if (at == namespaces_.end()) {
+                    return failure(ENOENT, "{}: no such namespace", path);
+                }
+                return at->second;
+            });
         EXPECT_TRUE(registry.has_value());
         return *std::move(registry);
     }
@@ -111,7 +112,8 @@ TEST_F(Registry, DamagedFilesAreReportedAndTheOthersLoad) {
     EXPECT_NE(registry.find("a"), nullptr);
     ASSERT_EQ(report.errors.size(), 7U);
     for (const Error& error : report.errors) {
-        EXPECT_NE(error.message().find(folder_.path("endpoints")), std::string::npos) << error.message() << " names no file";
+        EXPECT_NE(error.message().find(folder_.path("endpoints")), std::string::npos)
+            << error.message() << " names no file";
     }
     EXPECT_TRUE(std::filesystem::exists(file("truncated"))) << "kept for whoever looks into it";
 }

@@ -29,7 +29,9 @@ Folder::~Folder() {
     std::filesystem::remove_all(path_, ignored);
 }
 
-std::string Folder::path(std::string_view name) const { return path_ / name; }
+std::string Folder::path(std::string_view name) const {
+    return path_ / name;
+}
 
 Client::Client(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_un address{};
@@ -56,7 +58,8 @@ std::optional<std::string> Client::read_to_end(int limit_ms) const {
     std::string out;
     std::array<char, 4096> buffer{};
     while (true) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
         pollfd entry{.fd = fd_.get(), .events = POLLIN, .revents = 0};
         if (left <= 0 || ::poll(&entry, 1, static_cast<int>(left)) <= 0) {
             return std::nullopt;
@@ -83,6 +86,8 @@ std::optional<Response> Client::response(int limit_ms) const {
     return out;
 }
 
-std::string framed(const Request& request) { return encode_frame(request.SerializeAsString()).value(); }
+std::string framed(const Request& request) {
+    return encode_frame(request.SerializeAsString()).value();
+}
 
 } // namespace weft::enrol::test

@@ -26,12 +26,12 @@ std::vector<T> all(const std::string& text) {
 }
 
 std::string node(const std::string& name, const std::string& spec = "{}") {
-    return "---\napiVersion: v1\nkind: Node\nmetadata: {name: " + name + ", labels: {topology.kubernetes.io/zone: zone-" + name +
-           "}}\nspec: " + spec + "\n";
+    return "---\napiVersion: v1\nkind: Node\nmetadata: {name: " + name +
+           ", labels: {topology.kubernetes.io/zone: zone-" + name + "}}\nspec: " + spec + "\n";
 }
 
-std::string pod(const std::string& name, const std::string& ips, const std::string& ready = "True", const std::string& phase = "Running",
-                const std::string& http = "8080", const std::string& extra = "") {
+std::string pod(const std::string& name, const std::string& ips, const std::string& ready = "True",
+                const std::string& phase = "Running", const std::string& http = "8080", const std::string& extra = "") {
     return "---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", labels: {app: web}" + extra +
            "}\nspec: {nodeName: a, containers: [{name: c, ports: [{name: " + (http.empty() ? "other" : "http") +
            ", containerPort: " + (http.empty() ? "1" : http) + "}]}]}\nstatus: {phase: " + phase + ", podIPs: [" + ips +
@@ -39,13 +39,17 @@ std::string pod(const std::string& name, const std::string& ips, const std::stri
 }
 
 Service service(const std::string& spec) {
-    return all<Service>("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, " + spec + "}\n").at(0);
+    return all<Service>("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, " + spec +
+                        "}\n")
+        .at(0);
 }
 
 TEST(Derive, DeploymentBecomesNumberedPods) {
-    const auto deployment = all<Deployment>("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n"
-                                            "spec: {replicas: 3, selector: {matchLabels: {app: web}}, template: {metadata: "
-                                            "{labels: {app: web}}, spec: {containers: [{name: c}]}}}\n").at(0);
+    const auto deployment =
+        all<Deployment>("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n"
+                        "spec: {replicas: 3, selector: {matchLabels: {app: web}}, template: {metadata: "
+                        "{labels: {app: web}}, spec: {containers: [{name: c}]}}}\n")
+            .at(0);
     const auto pods = expand_deployment(deployment);
     ASSERT_EQ(pods.size(), 3U);
     EXPECT_EQ(pods[0].meta.name, "web-0");
@@ -99,9 +103,11 @@ TEST(Derive, PublishNotReadyMakesEverythingReady) {
 }
 
 TEST(Derive, NamedPortsGroupPods) {
-    const auto pods = all<Pod>(pod("web-1", "{ip: 10.0.0.1}", "True", "Running", "8080") + pod("web-2", "{ip: 10.0.0.2}", "True", "Running", "9090") +
+    const auto pods = all<Pod>(pod("web-1", "{ip: 10.0.0.1}", "True", "Running", "8080") +
+                               pod("web-2", "{ip: 10.0.0.2}", "True", "Running", "9090") +
                                pod("web-3", "{ip: 10.0.0.3}", "True", "Running", ""));
-    const auto slices = derive_slices(service("ports: [{name: http, port: 80, targetPort: http}, {name: raw, port: 81, targetPort: 7}]"), pods, {});
+    const auto slices = derive_slices(
+        service("ports: [{name: http, port: 80, targetPort: http}, {name: raw, port: 81, targetPort: 7}]"), pods, {});
     ASSERT_EQ(slices.size(), 3U);
     std::map<std::string, std::map<std::string, int>> ports_by_pod;
     for (const auto& slice : slices) {
@@ -137,7 +143,8 @@ TEST(Derive, ManyEndpointsAreSplit) {
         pods[index].meta.namespace_name = "default";
         pods[index].meta.name = "web-" + std::to_string(index);
         pods[index].meta.labels["app"] = "web";
-        pods[index].ips.push_back(*Ip::parse("10.0." + std::to_string(index / 250) + "." + std::to_string(index % 250 + 1)));
+        pods[index].ips.push_back(
+            *Ip::parse("10.0." + std::to_string(index / 250) + "." + std::to_string(index % 250 + 1)));
     }
     const auto slices = derive_slices(service("ports: [{port: 80}]"), pods, {});
     ASSERT_EQ(slices.size(), 3U);
@@ -156,8 +163,9 @@ TEST(Derive, NoSelectorNoSlices) {
 
 TEST(Emit, ParsesBackToAnEqualObject) {
     const std::string text = node("a", "{podCIDRs: [10.0.0.0/24, \"fd00::/64\"], unschedulable: true}") +
-        pod("web-1", "{ip: 10.0.0.1}, {ip: \"fd00::1\"}", "True", "Running", "8080", ", uid: u1, deletionTimestamp: now, annotations: {a: \"quote \\\" and \\n line\"}") +
-        pod("web-2", "{ip: 10.0.0.2}", "False", "Pending") + R"(
+                             pod("web-1", "{ip: 10.0.0.1}, {ip: \"fd00::1\"}", "True", "Running", "8080",
+                                 ", uid: u1, deletionTimestamp: now, annotations: {a: \"quote \\\" and \\n line\"}") +
+                             pod("web-2", "{ip: 10.0.0.2}", "False", "Pending") + R"(
 ---
 apiVersion: v1
 kind: Namespace

@@ -242,20 +242,22 @@ spec:
 }
 
 TEST(Parse, DocumentsListsForeignKindsAndLines) {
-    const auto outcome = parse_documents("# comment\n---\r\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n...\n"
-                                         "--- # next\napiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n"
-                                         "  metadata: {name: b}\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}\n"
-                                         "---\napiVersion: v1\nkind: NamespaceList\nitems: [{metadata: {name: d}}]\n"
-                                         "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: e}\n"
-                                         "---\n{\"apiVersion\": \"v1\", \"kind\": \"Namespace\",\n \"metadata\": {\"name\": \"f\"}}\n",
-                                         "m.yaml");
+    const auto outcome =
+        parse_documents("# comment\n---\r\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n...\n"
+                        "--- # next\napiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n"
+                        "  metadata: {name: b}\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}\n"
+                        "---\napiVersion: v1\nkind: NamespaceList\nitems: [{metadata: {name: d}}]\n"
+                        "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: e}\n"
+                        "---\n{\"apiVersion\": \"v1\", \"kind\": \"Namespace\",\n \"metadata\": {\"name\": \"f\"}}\n",
+                        "m.yaml");
     EXPECT_TRUE(outcome.refusals.empty());
     std::map<std::string, int> lines;
     for (const Object& object : outcome.objects) {
         lines[meta_of(object).name] = meta_of(object).origin.line;
     }
     EXPECT_EQ(lines, (std::map<std::string, int>{{"a", 4}, {"b", 12}, {"d", 19}, {"f", 25}}));
-    EXPECT_EQ(outcome.ignored, (std::map<std::string, std::size_t>{{"ConfigMap", 1}, {"NetworkPolicy.projectcalico.org", 1}}));
+    EXPECT_EQ(outcome.ignored,
+              (std::map<std::string, std::size_t>{{"ConfigMap", 1}, {"NetworkPolicy.projectcalico.org", 1}}));
 }
 
 TEST(Parse, YamlAnchorsMergeKeysAndBlockScalars) {
@@ -280,7 +282,8 @@ TEST(Parse, JsonEscapesAndLines) {
     const auto pod = only<Pod>("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\","
                                "\"annotations\":{\"a\":\"\\u00e4\\ud83d\\ude00\\n\\\"\"}}}");
     EXPECT_EQ(pod.meta.annotations.at("a"), "\xc3\xa4\xf0\x9f\x98\x80\n\"");
-    for (const char* bad : {"{\"a\":\"\\ud83d\"}", "{\"a\":\"\\u12\"}", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\":tru}", "{\"a\":\"x", "{} {}", "{\"a\":"}) {
+    for (const char* bad : {"{\"a\":\"\\ud83d\"}", "{\"a\":\"\\u12\"}", "{\"a\":1,}", "{\"a\":1 \"b\":2}",
+                            "{\"a\":tru}", "{\"a\":\"x", "{} {}", "{\"a\":"}) {
         EXPECT_FALSE(read_json({bad, 1}).faults.empty()) << bad;
     }
 }
@@ -328,7 +331,8 @@ TEST(Parse, HostileTextIsRefusedQuickly) {
 }
 
 TEST(Parse, NothingIsNoFault) {
-    for (const char* text : {"", "\n", "# only a comment\n", "---\n", "---\n---\n", "--- \n# x\n...\n", "null\n", "\xef\xbb\xbf"}) {
+    for (const char* text :
+         {"", "\n", "# only a comment\n", "---\n", "---\n---\n", "--- \n# x\n...\n", "null\n", "\xef\xbb\xbf"}) {
         const auto outcome = parse_documents(text, "m.yaml");
         EXPECT_TRUE(outcome.objects.empty() && outcome.refusals.empty() && !outcome.incomplete) << text;
     }

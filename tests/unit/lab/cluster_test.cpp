@@ -22,7 +22,8 @@ Cluster two_nodes() {
     return cluster;
 }
 
-constexpr const char* kService = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: NodePort, selector: {a: b}, ports: [{port: 80}]}\n";
+constexpr const char* kService = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: NodePort, "
+                                 "selector: {a: b}, ports: [{port: 80}]}\n";
 
 TEST(Cluster, GivesNodesBlocksOfBothFamilies) {
     const auto cluster = two_nodes();
@@ -91,7 +92,8 @@ TEST(Cluster, PlacesOnTheEmptiestNodeThatIsOpen) {
 
 TEST(Cluster, RefusesAPodOnAnUnknownNode) {
     auto cluster = two_nodes();
-    const auto result = cluster.apply(object("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeName: moon, containers: [{name: c}]}\n"));
+    const auto result = cluster.apply(
+        object("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeName: moon, containers: [{name: c}]}\n"));
     ASSERT_FALSE(result.has_value());
     EXPECT_NE(result.error().message().find("'moon'"), std::string::npos);
 }

@@ -54,7 +54,8 @@ TEST(PodEnvironment, TellsThePodAboutItselfAndItsNamespacesServices) {
     EXPECT_THAT(process.env, Contains("URL=http://10.0.0.7"));
     EXPECT_THAT(process.env, Contains("MY_API_SERVICE_HOST=10.96.0.9"));
     EXPECT_THAT(process.env, Contains("MY_API_SERVICE_PORT_HTTP=80"));
-    EXPECT_THAT(hosts_file(pod, services, {}), HasSubstr("10.96.0.9\tmy-api my-api.shop my-api.shop.svc my-api.shop.svc.cluster.local\n"));
+    EXPECT_THAT(hosts_file(pod, services, {}),
+                HasSubstr("10.96.0.9\tmy-api my-api.shop my-api.shop.svc my-api.shop.svc.cluster.local\n"));
 }
 
 TEST(Sctp, ChecksumIsTheStandardOne) {
@@ -63,7 +64,8 @@ TEST(Sctp, ChecksumIsTheStandardOne) {
 }
 
 TEST(Sctp, ReadsWhatItWritesAndRefusesDamage) {
-    auto bytes = make_sctp({.source = 1000, .destination = 80, .first_chunk = kSctpInitAck, .verification = 7, .initiate_tag = 9});
+    auto bytes = make_sctp(
+        {.source = 1000, .destination = 80, .first_chunk = kSctpInitAck, .verification = 7, .initiate_tag = 9});
     const auto packet = parse_sctp(bytes);
     ASSERT_TRUE(packet.has_value());
     EXPECT_EQ(packet->source, 1000);

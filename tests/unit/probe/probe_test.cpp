@@ -20,8 +20,9 @@ TEST(Probe, ReadsEveryKindOfEnd) {
 TEST(Probe, AnswersKeepTheLine) {
     const auto probe = parse_probe(R"({"id":7,"from":"a/b","to":"a/c","port":1})");
     Answer answer{Verdict::kDeny, "ECONNREFUSED", "default-deny", "", 1.5};
-    EXPECT_EQ(format_answer(*probe, answer), R"({"id":7,"from":"a/b","to":"a/c","port":1,"verdict":"deny","errno":"ECONNREFUSED",)"
-                                             R"("rule":"default-deny","ms":1.5})");
+    EXPECT_EQ(format_answer(*probe, answer),
+              R"({"id":7,"from":"a/b","to":"a/c","port":1,"verdict":"deny","errno":"ECONNREFUSED",)"
+              R"("rule":"default-deny","ms":1.5})");
 }
 
 TEST(Probe, ErrorsNameTheKeyAndTheRemedy) {
@@ -37,9 +38,12 @@ TEST(Probe, ErrorsNameTheKeyAndTheRemedy) {
     EXPECT_NE(fault(R"({"from":"a/svc:b","to":"a/b","port":1})").find("only \"to\""), std::string::npos);
     EXPECT_NE(fault(R"({"from":"a/b","to":"ip:10.0","port":1})").find("10.0"), std::string::npos);
     for (const char* port : {"0", "65536", "\"80\"", "-1", "1.5", "1e30"}) {
-        EXPECT_NE(fault(fmt::format(R"({{"from":"a/b","to":"a/c","port":{}}})", port)).find("1 to 65535"), std::string::npos) << port;
+        EXPECT_NE(fault(fmt::format(R"({{"from":"a/b","to":"a/c","port":{}}})", port)).find("1 to 65535"),
+                  std::string::npos)
+            << port;
     }
-    EXPECT_NE(fault(R"({"from":"a/b","to":"a/c","port":1,"protocol":"ICMP"})").find("TCP, UDP or SCTP"), std::string::npos);
+    EXPECT_NE(fault(R"({"from":"a/b","to":"a/c","port":1,"protocol":"ICMP"})").find("TCP, UDP or SCTP"),
+              std::string::npos);
 }
 
 } // namespace

@@ -14,7 +14,8 @@ using reconcile::Reconciler;
 using testing::IsEmpty;
 
 constexpr std::uint64_t kAlice = 1001, kBob = 1002, kEve = 1003;
-const std::vector<std::pair<std::string, std::uint64_t>> kPeers{{"10.0.1.1", kAlice}, {"10.0.1.2", kBob}, {"10.0.1.3", kEve}};
+const std::vector<std::pair<std::string, std::uint64_t>> kPeers{
+    {"10.0.1.1", kAlice}, {"10.0.1.2", kBob}, {"10.0.1.3", kEve}};
 
 class Policies : public testing::Test {
 protected:

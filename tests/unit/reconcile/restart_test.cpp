@@ -49,9 +49,11 @@ TEST_F(Restart, WritesNothingButTheRevisionWhenNothingChanged) {
 }
 
 TEST_F(Restart, RemovesWhatWentAwayMeanwhile) {
-    const auto now = state({service({"a", {"10.96.0.1"}, {"10.0.0.2"}, IPPROTO_TCP, true}), service({"dns", {"10.96.0.10"}, {"10.0.0.4"}, IPPROTO_UDP, true})});
+    const auto now = state({service({"a", {"10.96.0.1"}, {"10.0.0.2"}, IPPROTO_TCP, true}),
+                            service({"dns", {"10.96.0.10"}, {"10.0.0.4"}, IPPROTO_UDP, true})});
     kernel.watch.after = [&](const std::string&) {
-        EXPECT_THAT(resolve(kernel, at("10.96.0.1", 80), true), testing::AnyOf(Backends{"10.0.0.1", "10.0.0.2"}, Backends{"10.0.0.2"}));
+        EXPECT_THAT(resolve(kernel, at("10.96.0.1", 80), true),
+                    testing::AnyOf(Backends{"10.0.0.1", "10.0.0.2"}, Backends{"10.0.0.2"}));
     };
     const auto stats = second.apply(now);
     ASSERT_TRUE(stats.has_value());
@@ -118,7 +120,8 @@ TEST_F(Restart, DamageOfEveryKindInEveryMapIsCountedAndMended) {
             EXPECT_EQ(drift.extra, extra) << name << " " << what;
             EXPECT_EQ(kernel.contents(), before) << name << " " << what;
             EXPECT_EQ(second.repair().value().total(), 0u) << name << " " << what;
-            const bool policy = name != "weft_service" && name != "weft_slot" && name != "weft_maglev" && name != "weft_member";
+            const bool policy =
+                name != "weft_service" && name != "weft_slot" && name != "weft_maglev" && name != "weft_member";
             EXPECT_EQ(kernel.revision() > revision, policy) << name << " " << what;
         };
         entries.erase(first.first);
@@ -155,7 +158,8 @@ TEST(Sizes, CountSharedSetsOnceAndLeaveRoomForAChange) {
     EXPECT_EQ(sizes.maglev, static_cast<std::uint32_t>(WEFT_MAGLEV_CHUNKS));
     EXPECT_EQ(sizes.endpoint, 1u);
     EXPECT_EQ(sizes.cidr, 1u);
-    const auto shared = state({service({"x", {"10.96.1.1"}, {"10.0.0.1"}}), service({"y", {"10.96.1.2"}, {"10.0.0.1"}})});
+    const auto shared =
+        state({service({"x", {"10.96.1.1"}, {"10.0.0.1"}}), service({"y", {"10.96.1.2"}, {"10.0.0.1"}})});
     EXPECT_EQ(reconcile::wanted_sizes(shared).slot, 1u);
     EXPECT_EQ(bpf::capacity_for(0, 1024), 1024u);
     EXPECT_EQ(bpf::capacity_for(513, 1024), 2048u);

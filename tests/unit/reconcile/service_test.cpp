@@ -45,18 +45,22 @@ TEST_F(Services, SecondApplyOfTheSameStateWritesNothing) {
 }
 
 TEST_F(Services, EveryStepOfAChangeShowsTheOldOrTheNewBackends) {
-    apply(reconciler, state({service({"a", {"10.96.0.1", "fd00::1"}, {"10.0.0.1", "10.0.0.2"}, IPPROTO_TCP, true, true})}));
+    apply(reconciler,
+          state({service({"a", {"10.96.0.1", "fd00::1"}, {"10.0.0.1", "10.0.0.2"}, IPPROTO_TCP, true, true})}));
     const Backends before{"10.0.0.1", "10.0.0.2"};
     const Backends after{"10.0.0.2", "10.0.0.3", "10.0.0.4"};
     std::size_t steps = 0;
     kernel.watch.after = [&](const std::string& map) {
         ++steps;
         for (const char* frontend : {"10.96.0.1", "fd00::1"}) {
-            EXPECT_THAT(resolve(kernel, at(frontend, 80), true), AnyOf(before, after)) << "after write " << steps << " to " << map;
+            EXPECT_THAT(resolve(kernel, at(frontend, 80), true), AnyOf(before, after))
+                << "after write " << steps << " to " << map;
         }
     };
-    const auto stats =
-        apply(reconciler, state({service({"a", {"10.96.0.1", "fd00::1"}, {"10.0.0.2", "10.0.0.3", "10.0.0.4"}, IPPROTO_TCP, true, true})}));
+    const auto stats = apply(
+        reconciler,
+        state(
+            {service({"a", {"10.96.0.1", "fd00::1"}, {"10.0.0.2", "10.0.0.3", "10.0.0.4"}, IPPROTO_TCP, true, true})}));
     EXPECT_GT(steps, 2u * WEFT_MAGLEV_CHUNKS);
     EXPECT_EQ(stats.services_changed, 1u);
     EXPECT_EQ(resolve(kernel, at("10.96.0.1", 80), true), after);
@@ -107,7 +111,9 @@ TEST_F(Services, ServiceWithoutBackendsRefuses) {
 }
 
 TEST_F(Services, RemovedUdpBackendsAreNamed) {
-    const auto spec = [](std::vector<std::string> backends) { return service({"dns", {"10.96.0.10"}, std::move(backends), IPPROTO_UDP, true}); };
+    const auto spec = [](std::vector<std::string> backends) {
+        return service({"dns", {"10.96.0.10"}, std::move(backends), IPPROTO_UDP, true});
+    };
     EXPECT_THAT(apply(reconciler, state({spec({"10.0.0.1", "10.0.0.2"})})).removed_udp_backends, IsEmpty());
     const auto one = apply(reconciler, state({spec({"10.0.0.2", "10.0.0.3"})}));
     ASSERT_THAT(one.removed_udp_backends, SizeIs(1));
@@ -121,7 +127,8 @@ TEST_F(Services, UdpBackendsThatGoWithAMoveToLargerMapsAreNamed) {
     apply(reconciler, state({service({"dns", {"10.96.0.10"}, {"10.0.0.1", "10.0.0.2"}, IPPROTO_UDP, true})}));
     FakeKernel larger;
     ASSERT_TRUE(reconciler.bind(larger.maps).has_value());
-    const auto moved = apply(reconciler, state({service({"dns", {"10.96.0.10"}, {"10.0.0.2", "10.0.0.3"}, IPPROTO_UDP, true})}));
+    const auto moved =
+        apply(reconciler, state({service({"dns", {"10.96.0.10"}, {"10.0.0.2", "10.0.0.3"}, IPPROTO_UDP, true})}));
     ASSERT_THAT(moved.removed_udp_backends, SizeIs(1));
     EXPECT_EQ(to_string(moved.removed_udp_backends[0].backend), "UDP 10.0.0.1:8080");
     EXPECT_EQ(resolve(larger, at("10.96.0.10", 80, IPPROTO_UDP), true), (Backends{"10.0.0.2", "10.0.0.3"}));
@@ -130,7 +137,9 @@ TEST_F(Services, UdpBackendsThatGoWithAMoveToLargerMapsAreNamed) {
 TEST_F(Services, OneChangeAmongManyWritesOnlyThatOne) {
     std::vector<std::shared_ptr<const compiler::ServiceFragment>> all;
     for (int i = 0; i < 2000; ++i) {
-        all.push_back(service({fmt::format("s{}", i), {fmt::format("10.96.{}.{}", i / 250, i % 250)}, {fmt::format("10.0.{}.{}", i / 250, i % 250)}}));
+        all.push_back(service({fmt::format("s{}", i),
+                               {fmt::format("10.96.{}.{}", i / 250, i % 250)},
+                               {fmt::format("10.0.{}.{}", i / 250, i % 250)}}));
     }
     apply(reconciler, state(all));
     all[7] = service({"s7", {"10.96.0.7"}, {"10.1.0.1"}});
@@ -143,10 +152,12 @@ TEST_F(Services, OneChangeAmongManyWritesOnlyThatOne) {
 
 // Whatever write fails, each Service is wholly as before or wholly new, and the next round completes the change.
 TEST_F(Services, AFaultAtAnyWriteLeavesNoHalfService) {
-    const auto old_state = state({service({"a", {"10.96.0.1", "fd00::1"}, {"10.0.0.1", "10.0.0.2"}, IPPROTO_UDP, true, true}),
-                                  service({"b", {"10.96.0.2"}, {"10.0.0.5"}}), service({"gone", {"10.96.0.3"}, {"10.0.0.6"}})});
-    const auto new_state = state({service({"a", {"10.96.0.1", "fd00::2"}, {"10.0.0.2", "10.0.0.3"}, IPPROTO_UDP, true, true}),
-                                  service({"b", {"10.96.0.2"}, {"10.0.0.5", "10.0.0.7"}}), service({"new", {"10.96.0.4"}, {"10.0.0.8"}})});
+    const auto old_state =
+        state({service({"a", {"10.96.0.1", "fd00::1"}, {"10.0.0.1", "10.0.0.2"}, IPPROTO_UDP, true, true}),
+               service({"b", {"10.96.0.2"}, {"10.0.0.5"}}), service({"gone", {"10.96.0.3"}, {"10.0.0.6"}})});
+    const auto new_state =
+        state({service({"a", {"10.96.0.1", "fd00::2"}, {"10.0.0.2", "10.0.0.3"}, IPPROTO_UDP, true, true}),
+               service({"b", {"10.96.0.2"}, {"10.0.0.5", "10.0.0.7"}}), service({"new", {"10.96.0.4"}, {"10.0.0.8"}})});
     FakeKernel ideal;
     Reconciler writer([] {});
     ASSERT_TRUE(writer.bind(ideal.maps).has_value());
@@ -169,10 +180,14 @@ TEST_F(Services, AFaultAtAnyWriteLeavesNoHalfService) {
         };
         const auto check = [&] {
             const auto udp = IPPROTO_UDP;
-            EXPECT_THAT(resolve(faulty, at("10.96.0.1", 80, udp), true), AnyOf(Backends{"10.0.0.1", "10.0.0.2"}, Backends{"10.0.0.2", "10.0.0.3"}));
-            EXPECT_THAT(resolve(faulty, at("fd00::1", 80, udp), true), AnyOf(Backends{"10.0.0.1", "10.0.0.2"}, Backends{"none"}));
-            EXPECT_THAT(resolve(faulty, at("fd00::2", 80, udp), true), AnyOf(Backends{"10.0.0.2", "10.0.0.3"}, Backends{"none"}));
-            EXPECT_THAT(resolve(faulty, at("10.96.0.2", 80)), AnyOf(Backends{"10.0.0.5"}, Backends{"10.0.0.5", "10.0.0.7"}));
+            EXPECT_THAT(resolve(faulty, at("10.96.0.1", 80, udp), true),
+                        AnyOf(Backends{"10.0.0.1", "10.0.0.2"}, Backends{"10.0.0.2", "10.0.0.3"}));
+            EXPECT_THAT(resolve(faulty, at("fd00::1", 80, udp), true),
+                        AnyOf(Backends{"10.0.0.1", "10.0.0.2"}, Backends{"none"}));
+            EXPECT_THAT(resolve(faulty, at("fd00::2", 80, udp), true),
+                        AnyOf(Backends{"10.0.0.2", "10.0.0.3"}, Backends{"none"}));
+            EXPECT_THAT(resolve(faulty, at("10.96.0.2", 80)),
+                        AnyOf(Backends{"10.0.0.5"}, Backends{"10.0.0.5", "10.0.0.7"}));
             EXPECT_THAT(resolve(faulty, at("10.96.0.3", 80)), AnyOf(Backends{"10.0.0.6"}, Backends{"none"}));
             EXPECT_THAT(resolve(faulty, at("10.96.0.4", 80)), AnyOf(Backends{"10.0.0.8"}, Backends{"none"}));
         };

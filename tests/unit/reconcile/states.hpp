@@ -21,7 +21,9 @@ namespace weft::test {
 inline weft_addr_port at(const std::string& ip, std::uint16_t port, std::uint8_t proto = IPPROTO_TCP) {
     return make_addr_port(Ip::parse(ip).value(), port, proto);
 }
-inline weft_addr addr(const std::string& ip) { return Ip::parse(ip).value().raw(); }
+inline weft_addr addr(const std::string& ip) {
+    return Ip::parse(ip).value().raw();
+}
 
 struct ServiceSpec {
     std::string name;
@@ -92,7 +94,8 @@ inline std::set<std::string> resolve(const FakeKernel& kernel, const weft_addr_p
         if (!slot) {
             return {"broken"};
         }
-        if (members && !kernel.get<weft_member_key, std::uint32_t>(kernel.maps.member, {found->service, slot->backend, 0})) {
+        if (members &&
+            !kernel.get<weft_member_key, std::uint32_t>(kernel.maps.member, {found->service, slot->backend, 0})) {
             return {"broken"};
         }
         backends.insert(Ip(slot->backend.addr).to_string());
@@ -121,8 +124,8 @@ inline std::uint64_t policy_id(const PolicySpec& spec) {
 }
 
 /// Endpoints with their policies, and peers: address -> identity.
-inline std::shared_ptr<const compiler::PolicyImage> policy(const std::vector<PolicySpec>& endpoints,
-                                                           const std::vector<std::pair<std::string, std::uint64_t>>& peers) {
+inline std::shared_ptr<const compiler::PolicyImage>
+policy(const std::vector<PolicySpec>& endpoints, const std::vector<std::pair<std::string, std::uint64_t>>& peers) {
     auto image = std::make_shared<compiler::PolicyImage>();
     for (const PolicySpec& spec : endpoints) {
         weft_endpoint endpoint{};
@@ -136,7 +139,8 @@ inline std::shared_ptr<const compiler::PolicyImage> policy(const std::vector<Pol
         for (const std::uint64_t identity : spec.allowed) {
             image->policies[{endpoint.policy, identity, WEFT_INGRESS, 0}] = {ports, 0};
         }
-        image->ports[{WEFT_PORTS_PREFIX + 16, static_cast<__u32>(ports >> 32), static_cast<__u32>(ports), IPPROTO_TCP, 0, htons(80)}] = 77;
+        image->ports[{WEFT_PORTS_PREFIX + 16, static_cast<__u32>(ports >> 32), static_cast<__u32>(ports), IPPROTO_TCP,
+                      0, htons(80)}] = 77;
     }
     for (const auto& [ip, identity] : peers) {
         image->ipcache[addr(ip)] = {identity, 0, 0};

@@ -42,7 +42,8 @@ const k8s::Labels& labels_of_namespace(const NaiveCluster& cluster, const std::s
 // "podSelector: ... selects the pods matching PodSelector in the policy's own namespace";
 // "namespaceSelector: ... all pods in the namespaces selected"; both: "the pods matching PodSelector in the Namespaces
 // selected by NamespaceSelector"; "ipBlock ... except: ... IPs that should not be included within an IP block".
-bool peer_fits(const NaiveCluster& cluster, const k8s::NetworkPolicy& policy, const k8s::PolicyPeer& peer, const NaiveEnd& end) {
+bool peer_fits(const NaiveCluster& cluster, const k8s::NetworkPolicy& policy, const k8s::PolicyPeer& peer,
+               const NaiveEnd& end) {
     if (peer.ip_block) {
         if (!peer.ip_block->cidr.contains(end.ip)) {
             return false;
@@ -96,7 +97,8 @@ bool direction_allows(const NaiveCluster& cluster, bool ingress, const NaiveEnd&
     bool isolated = false;
     for (const auto& policy : cluster.policies) {
         if (policy.meta.namespace_name != self.pod->meta.namespace_name ||
-            !selects(policy.pod_selector, self.pod->meta.labels) || !(ingress ? policy.affects_ingress : policy.affects_egress)) {
+            !selects(policy.pod_selector, self.pod->meta.labels) ||
+            !(ingress ? policy.affects_ingress : policy.affects_egress)) {
             continue;
         }
         isolated = true;

@@ -79,7 +79,8 @@ private:
             k8s::LabelRequirement requirement;
             requirement.key = kKeys[below(3)];
             requirement.op = static_cast<k8s::LabelRequirement::Operator>(below(4));
-            if (requirement.op == k8s::LabelRequirement::Operator::kIn || requirement.op == k8s::LabelRequirement::Operator::kNotIn) {
+            if (requirement.op == k8s::LabelRequirement::Operator::kIn ||
+                requirement.op == k8s::LabelRequirement::Operator::kNotIn) {
                 requirement.values = {"a"};
                 if (chance(2)) {
                     requirement.values.emplace_back("b");
@@ -104,7 +105,8 @@ private:
             break;
         default:
             k8s::IpBlock block;
-            constexpr const char* kBlocks[] = {"0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/15", "192.0.2.0/24", "::/0"};
+            constexpr const char* kBlocks[] = {"0.0.0.0/0",   "10.0.0.0/8",   "10.1.0.0/16",
+                                               "10.0.0.0/15", "192.0.2.0/24", "::/0"};
             block.cidr = *Cidr::parse(kBlocks[below(6)]);
             for (const char* except : {"10.0.0.12/30", "10.1.0.0/24", "192.0.2.128/25"}) {
                 if (chance(3) && block.cidr.contains(*Cidr::parse(except))) {
@@ -206,8 +208,8 @@ TEST(Simulate, AgreesWithTheSpecificationOnTenThousandRandomQuestions) {
             allowed += expected ? 1 : 0;
             ASSERT_EQ(answer.verdict, expected ? probe::Verdict::kAllow : probe::Verdict::kDeny)
                 << "seed " << seed << ", question " << question << ": " << to_string(probe.from) << " to "
-                << to_string(probe.to) << " " << protocol_name(probe.protocol) << " " << probe.port << ", simulate says rule "
-                << answer.rule << " " << answer.error;
+                << to_string(probe.to) << " " << protocol_name(probe.protocol) << " " << probe.port
+                << ", simulate says rule " << answer.rule << " " << answer.error;
         }
     }
     EXPECT_EQ(asked, 10000U);

@@ -19,7 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string service(const std::string& name, int port) {
-    return "---\napiVersion: v1\nkind: Service\nmetadata: {name: " + name + "}\nspec: {ports: [{port: " + std::to_string(port) + "}]}\n";
+    return "---\napiVersion: v1\nkind: Service\nmetadata: {name: " + name +
+           "}\nspec: {ports: [{port: " + std::to_string(port) + "}]}\n";
 }
 
 class ManifestFolderTest : public testing::Test {

@@ -8,7 +8,8 @@ namespace weft::store {
 namespace {
 
 std::string service(const std::string& name, const std::string& port) {
-    return "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: " + name + "\n  namespace: shop\nspec:\n  ports:\n  - port: " + port + "\n";
+    return "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: " + name +
+           "\n  namespace: shop\nspec:\n  ports:\n  - port: " + port + "\n";
 }
 
 void put(Store& store, const std::string& file, const std::string& text) {
@@ -114,7 +115,8 @@ TEST(Store, FirstFileByNameWinsAndTheOtherIsRefusedWithBothOrigins) {
     EXPECT_EQ(port_of(*snapshot, "web"), 81);
     ASSERT_EQ(snapshot->refusals->size(), 1U);
     EXPECT_EQ(snapshot->refusals->at(0).origin.file, "b.yaml");
-    EXPECT_NE(snapshot->refusals->at(0).message.find("a.yaml:3"), std::string::npos) << snapshot->refusals->at(0).message;
+    EXPECT_NE(snapshot->refusals->at(0).message.find("a.yaml:3"), std::string::npos)
+        << snapshot->refusals->at(0).message;
     store.remove_file("a.yaml");
     snapshot = store.snapshot();
     EXPECT_EQ(port_of(*snapshot, "web"), 80);

@@ -19,7 +19,11 @@ using testing::HasSubstr;
 
 flow::Flow told(const weft_event& event) {
     static const auto state = desired_state();
-    return enrich(event, {.desired = state.get(), .node_name = "node-a", .policy_revision = 5, .wall_offset_ns = 1'000'000'000, .boot_id = 9});
+    return enrich(event, {.desired = state.get(),
+                          .node_name = "node-a",
+                          .policy_revision = 5,
+                          .wall_offset_ns = 1'000'000'000,
+                          .boot_id = 9});
 }
 
 TEST(Enrich, NamesBothEndsServiceAndTime) {
