@@ -88,8 +88,12 @@ static __always_inline bool enforce_stream(struct weft_passage *p, struct weft_s
 	bool allow;
 
 	passage_flow(p, socket->netns, &flow);
-	if (listening)
-		socket->role = WEFT_ROLE_NONE; /* it may have connected before it listened */
+	if (listening) {
+		/* It may have connected before it listened; what it accepts inherits this state. */
+		socket_uncount(socket);
+		socket->flags &= (__u16)~WEFT_SOCKET_TRANSLATED;
+		socket->role = WEFT_ROLE_NONE;
+	}
 	allow = passage_judge(p, workload, &flow, socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS) ==
 	        WEFT_VERDICT_ALLOW;
 	if (!listening) {

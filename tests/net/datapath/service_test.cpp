@@ -96,6 +96,30 @@ TEST_P(DatapathTest, ASocketMayConnectTwice) {
     EXPECT_EQ(world.connections(backend(4, 5302, IPPROTO_UDP)), 1);
 }
 
+TEST_P(DatapathTest, AListenerThatOnceConnectedIsCountedNoMore) {
+    // What a listener accepts starts with a copy of its state: a connection that it once made must not be in there.
+    world.set_service(vip(80, IPPROTO_TCP), {backend(9, 1, IPPROTO_TCP)});
+    UniqueFd listener;
+    world.server.run([&] {
+        listener = open_socket(SockAddr(family.server(3), 1).family(), SOCK_STREAM);
+        const SockAddr at(family.server(3), 8080);
+        ASSERT_EQ(::bind(listener.get(), at.get(), at.size), 0);
+        EXPECT_EQ(connect_to(listener.get(), SockAddr(family.vip, 80)), ECONNREFUSED)
+            << "nobody listens at the backend";
+        const sockaddr unspecified{AF_UNSPEC, {}};
+        (void)::connect(listener.get(), &unspecified, sizeof unspecified); // back to the start, whatever state it is in
+        ASSERT_EQ(::listen(listener.get(), 8), 0);
+    });
+    for (int i = 0; i < 3; ++i) {
+        const auto fd = client_socket(SOCK_STREAM);
+        ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(3), 8080)), 0);
+        const UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        ASSERT_TRUE(accepted.valid());
+    }
+    listener.reset();
+    EXPECT_EQ(world.connections(backend(9, 1, IPPROTO_TCP)), 0);
+}
+
 TEST_P(DatapathTest, ConnectedUdpSeesTheServiceAsSender) {
     const auto server = serve_udp(3, 5353);
     world.set_service(vip(53, IPPROTO_UDP), {backend(3, 5353, IPPROTO_UDP)});
