@@ -91,9 +91,11 @@ static __always_inline bool enforce_stream(struct weft_passage *p, struct weft_s
 	if (listening) {
 		/* It may have connected before it listened; what it accepts inherits this state. */
 		socket_uncount(socket);
-		socket->flags &= (__u16)~WEFT_SOCKET_TRANSLATED;
+		socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH);
 		socket->role = WEFT_ROLE_NONE;
 	}
+	if ((socket->flags & WEFT_SOCKET_MESH) && socket->role == WEFT_ROLE_CLIENT)
+		flow.peer = socket->backend; /* the packet only goes to the agent */
 	allow = passage_judge(p, workload, &flow, socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS) ==
 	        WEFT_VERDICT_ALLOW;
 	if (!listening) {

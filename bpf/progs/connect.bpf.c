@@ -4,13 +4,13 @@
  * Also reached by TCP Fast Open (sendto with MSG_FASTOPEN) and, through connect6, by IPv4-mapped addresses.
  * Fails closed: ECONNREFUSED.
  */
-#include "lib/call.bpf.h"
+#include "lib/mesh.bpf.h"
 
 /* What a new connect makes of an old one on the same socket: nothing of it remains. */
 static __always_inline void socket_forget(struct weft_socket *socket)
 {
 	socket_uncount(socket);
-	socket->flags &= (__u16)~WEFT_SOCKET_TRANSLATED;
+	socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH);
 	socket->role = WEFT_ROLE_NONE;
 	socket->verdict = WEFT_VERDICT_UNKNOWN;
 	socket->revision = 0;
@@ -22,6 +22,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, bool v4)
 	struct weft_call call = {};
 	struct weft_socket *socket;
 	const struct weft_endpoint *workload;
+	struct weft_addr_port listener;
 	int begin;
 
 	call_read(ctx, v4, &call.asked);
@@ -50,6 +51,17 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, bool v4)
 		socket->flags |= WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_COUNTED;
 		conns_add(&call.to, 1);
 	}
+	if (!mesh_wanted(workload, &call.to))
+		return 1;
+	if (!workload->dial_port) {
+		call_report(&call, socket, workload, WEFT_EVENT_DENIED, WEFT_REASON_MESH_NOT_READY);
+		return call_refuse();
+	}
+	socket->asked = call.asked;
+	socket->backend = call.to;
+	socket->flags |= WEFT_SOCKET_MESH;
+	mesh_listener(workload, &call.to, &listener);
+	call_write(ctx, v4, &listener);
 	return 1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* sockops: announces established and closed TCP connections, with what the kernel knows of them. Only observes. */
 #include "lib/event.bpf.h"
-#include "lib/socket.bpf.h"
+#include "lib/mesh.bpf.h"
 
 static __always_inline struct weft_socket *sockops_socket(struct bpf_sock_ops *ctx)
 {
@@ -10,26 +10,38 @@ static __always_inline struct weft_socket *sockops_socket(struct bpf_sock_ops *c
 	return sk ? bpf_sk_storage_get(&weft_socket, sk, NULL, 0) : NULL;
 }
 
+static __always_inline void sockops_end(struct bpf_sock_ops *ctx, bool local, struct weft_addr_port *end)
+{
+	__builtin_memset(end, 0, sizeof *end);
+	end->proto = IPPROTO_TCP;
+	end->port = local ? (__u16)ctx->local_port : (__u16)bpf_ntohl(ctx->remote_port); /* network order in 32 bits */
+	if (ctx->family == AF_INET) {
+		end->addr = addr_v4(local ? ctx->local_ip4 : ctx->remote_ip4);
+		/* Keeps clang from sharing one load with a computed offset, which every verifier refuses for a context.
+		 */
+		asm volatile("");
+	} else if (local) {
+		end->addr.word[0] = ctx->local_ip6[0];
+		end->addr.word[1] = ctx->local_ip6[1];
+		end->addr.word[2] = ctx->local_ip6[2];
+		end->addr.word[3] = ctx->local_ip6[3];
+	} else {
+		end->addr.word[0] = ctx->remote_ip6[0];
+		end->addr.word[1] = ctx->remote_ip6[1];
+		end->addr.word[2] = ctx->remote_ip6[2];
+		end->addr.word[3] = ctx->remote_ip6[3];
+	}
+}
+
 static __always_inline void sockops_ends(struct bpf_sock_ops *ctx, struct weft_event *event,
                                          const struct weft_socket *socket)
 {
-	if (ctx->family == AF_INET) {
-		event->local.addr = addr_v4(ctx->local_ip4);
-		event->remote.addr = addr_v4(ctx->remote_ip4);
-	} else {
-		event->local.addr.word[0] = ctx->local_ip6[0];
-		event->local.addr.word[1] = ctx->local_ip6[1];
-		event->local.addr.word[2] = ctx->local_ip6[2];
-		event->local.addr.word[3] = ctx->local_ip6[3];
-		event->remote.addr.word[0] = ctx->remote_ip6[0];
-		event->remote.addr.word[1] = ctx->remote_ip6[1];
-		event->remote.addr.word[2] = ctx->remote_ip6[2];
-		event->remote.addr.word[3] = ctx->remote_ip6[3];
+	sockops_end(ctx, true, &event->local);
+	sockops_end(ctx, false, &event->remote);
+	if (socket->flags & WEFT_SOCKET_MESH) {
+		event->flags |= WEFT_EVENT_MUTUAL_TLS;
+		event->remote = socket->role == WEFT_ROLE_CLIENT ? socket->backend : socket->asked;
 	}
-	event->local.port = (__u16)ctx->local_port;
-	event->local.proto = IPPROTO_TCP;
-	event->remote.port = (__u16)bpf_ntohl(ctx->remote_port); /* network order in 32 bits */
-	event->remote.proto = IPPROTO_TCP;
 	event->asked = socket->flags & WEFT_SOCKET_TRANSLATED ? socket->asked : event->remote;
 	event->cookie = bpf_get_socket_cookie(ctx);
 	event->netns = socket->netns;
@@ -41,8 +53,34 @@ static __always_inline void name_workload(struct weft_event *event, const struct
 {
 	const struct weft_endpoint *workload = endpoint_of(socket);
 
-	if (workload)
-		event->workload = workload->workload;
+	if (!workload)
+		return;
+	event->workload = workload->workload;
+	if ((socket->flags & WEFT_SOCKET_MESH) && addr_is_self(&event->local.addr)) /* on its way to the agent */
+		event->local.addr = addr_is_v4(&event->local.addr) ? workload->addr4 : workload->addr6;
+}
+
+/* Only a connection from an address to itself can be the agent's. */
+static __always_inline void sockops_recognise(struct bpf_sock_ops *ctx, struct weft_socket *socket)
+{
+	struct weft_addr_port local, remote;
+
+	sockops_end(ctx, true, &local);
+	sockops_end(ctx, false, &remote);
+	if (addr_equal(&local.addr, &remote.addr))
+		mesh_recognise(socket, &remote);
+}
+
+/* The source port is known now, and the listener cannot have accepted yet. */
+static __always_inline void sockops_announce(struct bpf_sock_ops *ctx)
+{
+	struct weft_socket *socket = sockops_socket(ctx);
+	struct weft_addr_port local;
+
+	if (!socket || !(socket->flags & WEFT_SOCKET_MESH))
+		return;
+	sockops_end(ctx, true, &local);
+	mesh_announce(socket, &local, bpf_get_socket_cookie(ctx));
 }
 
 static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u8 direction)
@@ -51,10 +89,12 @@ static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u
 	struct weft_event *event;
 	__u64 now = bpf_ktime_get_ns();
 
-	if (!socket || (socket->flags & WEFT_SOCKET_AGENT))
+	if (!socket || (socket->flags & (WEFT_SOCKET_AGENT | WEFT_SOCKET_CARRIER)))
 		return;
-	if (direction == WEFT_INGRESS)
+	if (direction == WEFT_INGRESS) {
 		socket->role = WEFT_ROLE_NONE; /* whatever its listener was before it listened */
+		sockops_recognise(ctx, socket);
+	}
 	(void)bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG); /* can only fail on a request socket */
 	socket->flags |= WEFT_SOCKET_OPEN;
 	count_add(direction == WEFT_EGRESS ? WEFT_COUNTER_CONNECTS : WEFT_COUNTER_ACCEPTS, 1);
@@ -138,6 +178,9 @@ int weft_sockops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		established(ctx, WEFT_EVENT_ACCEPT, WEFT_INGRESS);
+		break;
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		sockops_announce(ctx);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[1] == WEFT_TCP_CLOSE)

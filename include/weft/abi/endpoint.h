@@ -13,6 +13,8 @@
 #define WEFT_ENDPOINT_ISOLATED_EGRESS (1u << 2) /* the same for egress */
 #define WEFT_ENDPOINT_ANY_SOURCE (1u << 3)      /* annotation weft.dev/allow-any-source: no source validation */
 #define WEFT_ENDPOINT_EXTERNAL (1u << 4)        /* opted out (annotation weft.dev/mesh-bypass): hooks leave it alone */
+#define WEFT_ENDPOINT_MESH (1u << 5)            /* enrolled: dials enrolled peers of other nodes by mutual TLS */
+#define WEFT_ENDPOINT_STRICT (1u << 6)          /* takes no plaintext from other nodes, but from the node's own */
 
 struct weft_endpoint {
 	__u64 workload;         /* hash of namespace/name: names it in events */
@@ -21,7 +23,8 @@ struct weft_endpoint {
 	struct weft_addr addr4; /* its IPv4 address, all zero when it has none */
 	struct weft_addr addr6; /* its IPv6 address, all zero when it has none */
 	__u32 flags;            /* WEFT_ENDPOINT_* */
-	__u32 pad;              /* zero */
+	__u16 dial_port;        /* loopback port of the agent's listener in its namespace; 0: there is none */
+	__u16 pad;              /* zero */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_endpoint) == 64, "no hidden padding");
 

@@ -13,8 +13,9 @@
 #define WEFT_EVENT_KIND_COUNT 6
 
 /* weft_event.flags */
-#define WEFT_EVENT_PACKET (1u << 0) /* seen at packet level, not at a call */
-#define WEFT_EVENT_RESET (1u << 1)  /* the connection ended by a reset */
+#define WEFT_EVENT_PACKET (1u << 0)     /* seen at packet level, not at a call */
+#define WEFT_EVENT_RESET (1u << 1)      /* the connection ended by a reset */
+#define WEFT_EVENT_MUTUAL_TLS (1u << 2) /* its bytes cross the wire by mutual TLS */
 
 struct weft_event {
 	__u64 time_ns;                /* CLOCK_MONOTONIC */

@@ -27,6 +27,12 @@
 #define WEFT_AFFINITY_ENTRIES 16384
 #define WEFT_ROUND_ROBIN_ENTRIES 4096
 
+/* Connections that are between an application and the agent at one moment; the oldest is forgotten. */
+#define WEFT_MESH_ENTRIES 16384
+
+/* Listeners of the agent in pods, two per pod (IPv4, IPv6); a pod beyond it takes no encrypted connections. */
+#define WEFT_MESH_LISTENERS 2048
+
 /* Capacity of the per-backend connection counts; a backend beyond it is chosen as if it had none, and counted. */
 #define WEFT_CONNS_ENTRIES 131072
 

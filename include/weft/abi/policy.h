@@ -24,6 +24,7 @@ struct weft_peer {
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_peer) == 16, "no hidden padding");
 #define WEFT_PEER_LOCAL_NODE (1u << 0) /* an address of this node: ingress from it always passes */
+#define WEFT_PEER_MESH (1u << 1)       /* an enrolled workload of another node: dialled by mutual TLS, and dials so */
 
 /* Key of weft_cidr (LPM trie). */
 struct weft_cidr_key {

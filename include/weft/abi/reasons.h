@@ -24,7 +24,10 @@
 	X(CONFIG_MISSING, "config-missing", "configuration map unreadable: refused or dropped")                     \
 	X(EVENT_LOST, "event-lost", "flow event ring full: event lost, counters stay exact")                        \
 	X(AFFINITY_STALE, "affinity-stale", "remembered backend is gone: a new one was chosen")                     \
-	X(SET_RETRIED, "set-retried", "backend set changed during the choice: chosen again")
+	X(SET_RETRIED, "set-retried", "backend set changed during the choice: chosen again")                        \
+	X(MESH_NOT_READY, "mesh-not-ready", "mutual TLS wanted, but the agent has no listener in the pod: refused") \
+	X(PLAINTEXT_REFUSED, "plaintext-refused", "plaintext from another node to a strict workload: refused")      \
+	X(PLAINTEXT_FROM_NODE, "plaintext-from-node", "plaintext from the node to a strict workload: passed")
 
 #define WEFT_REASON_ENUM(name, label, help) WEFT_REASON_##name,
 enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_REASON_COUNT };

@@ -19,6 +19,8 @@
 #define WEFT_SOCKET_COUNTED (1u << 1)    /* it is part of its backend's connection count */
 #define WEFT_SOCKET_AGENT (1u << 2)      /* made by the agent itself: hooks leave it alone */
 #define WEFT_SOCKET_OPEN (1u << 3)       /* an open event was sent; a close event is owed */
+#define WEFT_SOCKET_MESH (1u << 4)       /* its other end is the agent, on loopback; `asked`, `backend` tell the peer */
+#define WEFT_SOCKET_CARRIER (1u << 5) /* the agent's end of an encrypted connection: judged, but no flow of its own */
 
 struct weft_socket {
 	__u64 netns;                   /* netns cookie: names the workload */
