@@ -82,9 +82,9 @@ Outcome run(const GetEnv& get, std::string_view input) {
     Json object = Json::object();
     try {
         const auto environment = read_environment(get);
-        auto decoded = decode(input);
+        const auto decoded = decode(input);
         if (decoded) {
-            object = *std::move(decoded);
+            object = *decoded;
         }
         if (!environment) {
             return failed(environment.error(),

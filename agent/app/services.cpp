@@ -58,7 +58,7 @@ void Services::read_events() {
         if (const auto counters = view_->counters(); counters) {
             std::uint64_t lost = 0;
             for (std::size_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
-                lost += counters->drops[WEFT_REASON_EVENT_LOST * WEFT_DIRECTION_COUNT + direction];
+                lost += counters->drops[std::size_t{WEFT_REASON_EVENT_LOST} * WEFT_DIRECTION_COUNT + direction];
             }
             flows_.set_kernel_lost(lost);
         }

@@ -45,7 +45,7 @@ Result<UniqueFd> own(const Result<int>& borrowed) {
 /// Entries of a per-CPU array: every CPU's value, one after another.
 Result<std::vector<admin::RawEntry>> dump_per_cpu(int fd, const bpf::MapFacts& facts) {
     const auto cpus = static_cast<std::size_t>(libbpf_num_possible_cpus());
-    const std::size_t stride = (facts.value_size + 7U) / 8U * 8U; // the kernel rounds values up to 8 bytes
+    const std::size_t stride = (std::size_t{facts.value_size} + 7U) / 8U * 8U; // the kernel rounds values up to 8 bytes
     std::vector<admin::RawEntry> entries;
     for (std::uint32_t index = 0; index < facts.max_entries; ++index) {
         admin::RawEntry entry;

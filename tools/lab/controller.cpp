@@ -25,7 +25,7 @@ std::string file_name(const k8s::Object& object) {
 
 } // namespace
 
-Controller::Controller(Loop& loop, Names names, CniRunner cni, std::string cgroup_mount)
+Controller::Controller(Loop& loop, const Names& names, CniRunner cni, std::string cgroup_mount)
     : loop_(loop), names_(names), cni_(std::move(cni)), host_(std::make_shared<PodHost>(PodHost{.names = names})) {
     host_->loop = &loop_;
     host_->cgroup_mount = std::move(cgroup_mount);

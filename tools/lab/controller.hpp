@@ -15,7 +15,7 @@ namespace weft::lab {
 class Controller {
 public:
     /// `mesh`: whether pods get weft-cni.
-    Controller(Loop& loop, Names names, CniRunner cni, std::string cgroup_mount);
+    Controller(Loop& loop, const Names& names, CniRunner cni, std::string cgroup_mount);
 
     [[nodiscard]] Cluster& cluster() { return cluster_; }
     [[nodiscard]] const Cluster& cluster() const { return cluster_; }

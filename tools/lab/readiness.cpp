@@ -18,6 +18,9 @@ namespace {
 Result<UniqueFd> dial(const Ip& ip, std::uint16_t port, int timeout_ms) {
     const auto address = socket_address(ip, port);
     UniqueFd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd.valid()) {
+        return system_failure("socket");
+    }
     if (::connect(fd.get(), address.get(), address.size) != 0) {
         if (errno != EINPROGRESS) {
             return system_failure("connect to port {}", port);

@@ -31,7 +31,7 @@ public:
         const UniqueFd terminated(::signalfd(-1, &signals, SFD_CLOEXEC));
         loop_.watch(terminated.get(), [this] { quit(); });
         WEFT_ASSIGN(server_, CommandServer::listen(loop_, names_.socket(),
-                                                   [this](const Json& request, CommandServer::Answer answer) {
+                                                   [this](const Json& request, const CommandServer::Answer& answer) {
                                                        try {
                                                            handle(request, answer);
                                                        } catch (const nlohmann::json::exception& fault) {

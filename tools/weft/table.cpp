@@ -80,10 +80,10 @@ std::string age_text(double seconds) {
     if (s < 3600) {
         return fmt::format("{}m", s / 60);
     }
-    if (s < 8 * 3600) {
+    if (s < 8LL * 3600) {
         return s / 60 % 60 == 0 ? fmt::format("{}h", s / 3600) : fmt::format("{}h{}m", s / 3600, s / 60 % 60);
     }
-    return s < 48 * 3600 ? fmt::format("{}h", s / 3600) : fmt::format("{}d", s / 86400);
+    return s < 48LL * 3600 ? fmt::format("{}h", s / 3600) : fmt::format("{}d", s / 86400);
 }
 
 std::string duration_text(double nanoseconds) {

@@ -65,8 +65,8 @@ TEST(Maglev, SharesFollowWeights) {
     for (const auto slot : table) {
         ++share[slot];
     }
-    EXPECT_NEAR(share[0], WEFT_MAGLEV_SIZE / 2, 3);
-    EXPECT_NEAR(share[1], WEFT_MAGLEV_SIZE / 4, 3);
+    EXPECT_NEAR(share[0], WEFT_MAGLEV_SIZE / 2.0, 3);
+    EXPECT_NEAR(share[1], WEFT_MAGLEV_SIZE / 4.0, 3);
 }
 
 TEST(Maglev, RemovingOneOfNMovesAtMostOneNthAndTwoPercent) {
