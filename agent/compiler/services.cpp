@@ -4,9 +4,8 @@
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <charconv>
-#include <set>
 
+#include "agent/compiler/candidates.hpp"
 #include "agent/compiler/maglev.hpp"
 #include "agent/compiler/selection.hpp"
 #include "weft/base/content_hash.hpp"
@@ -18,111 +17,14 @@ using k8s::Service;
 using k8s::ServicePort;
 
 constexpr const char* kAlgorithm = "weft.dev/load-balancing";
-constexpr const char* kWeight = "weft.dev/weight";
 
-struct Candidate {
-    weft_addr_port address{};
-    const k8s::SliceEndpoint* endpoint = nullptr;
-    std::uint32_t weight = 1;
-    bool ready = true;
-    bool used = false;
-};
-
-bool wants_hints(const Service& service) {
-    for (const char* key : {"service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"}) {
-        if (const auto found = service.meta.annotations.find(key); found != service.meta.annotations.end()) {
-            return found->second == "Auto" || found->second == "auto";
-        }
-    }
-    return false;
-}
-
-/// Marks candidates that satisfy `keep`; true when there was one.
-template <typename Keep>
-bool use(std::vector<Candidate>& candidates, Keep keep) {
-    bool any = false;
-    for (auto& candidate : candidates) {
-        candidate.used = keep(candidate);
-        any |= candidate.used;
-    }
-    return any;
-}
-
-/// kube-proxy's choice: ready ones, near ones first where the Service asks for it, and draining ones as the last
-/// resort.
-void choose(std::vector<Candidate>& all, const ServiceInput& input, bool local_only) {
-    const auto near = [&](const Candidate& c) { return c.endpoint->node_name == input.node_name; };
-    const auto draining = [](const Candidate& c) { return c.endpoint->serving && c.endpoint->terminating; };
-    if (local_only) {
-        if (!use(all, [&](const Candidate& c) { return c.ready && near(c); })) {
-            use(all, [&](const Candidate& c) { return draining(c) && near(c); });
-        }
-        return;
-    }
-    const auto same_zone = [&](const Candidate& c) { return !input.zone.empty() && c.endpoint->zone == input.zone; };
-    const auto hinted = [&](const Candidate& c) { return std::ranges::count(c.endpoint->hint_zones, input.zone) > 0; };
-    const bool all_hinted =
-        std::ranges::all_of(all, [](const Candidate& c) { return !c.ready || !c.endpoint->hint_zones.empty(); });
-    using enum Service::Distribution;
-    const auto distribution = input.service.distribution;
-    if (distribution == kPreferSameNode && use(all, [&](const Candidate& c) { return c.ready && near(c); })) {
-        return;
-    }
-    if (distribution != kAny && use(all, [&](const Candidate& c) { return c.ready && same_zone(c); })) {
-        return;
-    }
-    if (wants_hints(input.service) && all_hinted &&
-        use(all, [&](const Candidate& c) { return c.ready && hinted(c); })) {
-        return;
-    }
-    if (!use(all, [](const Candidate& c) { return c.ready; })) {
-        use(all, draining);
-    }
-}
-
-std::vector<Candidate> candidates_of(const ServiceInput& input, const ServicePort& port, bool v4,
-                                     std::vector<store::Refusal>& refusals) {
-    std::map<std::pair<Ip, std::uint16_t>, Candidate> found; // one address twice (moving between slices) is one backend
+void refuse_bad_weights(const ServiceInput& input, std::vector<store::Refusal>& refusals) {
     for (const auto& slice : input.slices) {
-        if (slice->v4 != v4) {
-            continue;
-        }
-        std::uint32_t slice_weight = 1;
         if (const auto weight = weight_annotation(slice->meta.annotations); !weight) {
-            refusals.push_back({k8s::key_of(*slice), slice->meta.origin,
-                                std::string("metadata.annotations[") + kWeight + "]",
+            refusals.push_back({k8s::key_of(*slice), slice->meta.origin, "metadata.annotations[weft.dev/weight]",
                                 weight.error().message() + "; weight 1 is used", false});
-        } else {
-            slice_weight = weight->value_or(1);
-        }
-        for (const auto& slice_port : slice->ports) {
-            if (slice_port.name != port.name || slice_port.protocol != port.protocol || slice_port.port == 0) {
-                continue;
-            }
-            for (const auto& endpoint : slice->endpoints) {
-                if (endpoint.addresses.empty()) {
-                    continue;
-                }
-                // The API allows several addresses but defines only the first (EndpointSlice reference, `addresses`).
-                Candidate candidate;
-                candidate.address = make_addr_port(endpoint.addresses.front(), slice_port.port, port.protocol);
-                candidate.endpoint = &endpoint;
-                candidate.ready = endpoint.ready || input.service.publish_not_ready;
-                const auto pod = input.weights.find({slice->meta.namespace_name, endpoint.target_pod});
-                candidate.weight = pod != input.weights.end() ? pod->second : slice_weight;
-                auto& known = found[{endpoint.addresses.front(), slice_port.port}];
-                if (known.endpoint == nullptr || (candidate.ready && !known.ready)) {
-                    known = candidate;
-                }
-            }
         }
     }
-    std::vector<Candidate> candidates;
-    candidates.reserve(found.size());
-    for (auto& [key, candidate] : found) {
-        candidates.push_back(candidate);
-    }
-    return candidates;
 }
 
 std::vector<Ip> of_family(const std::vector<Ip>& ips, bool v4) {
@@ -195,8 +97,7 @@ std::shared_ptr<const ServiceFragment> fragment_of(const ServiceInput& input, co
                                .add(fragment->scope)
                                .add(std::uint64_t{v4})
                                .id();
-    auto candidates = candidates_of(input, port, v4, refusals);
-    choose(candidates, input, !external && service.internal_traffic_local);
+    auto candidates = candidates_of(input, port, v4, external);
 
     std::vector<Weighted> backends;
     for (auto& candidate : candidates) {
@@ -250,20 +151,6 @@ std::shared_ptr<const ServiceFragment> fragment_of(const ServiceInput& input, co
 
 } // namespace
 
-Result<std::optional<std::uint32_t>> weight_annotation(const k8s::Labels& annotations) {
-    const auto found = annotations.find(kWeight);
-    if (found == annotations.end()) {
-        return std::nullopt;
-    }
-    std::uint32_t weight = 0;
-    const auto& text = found->second;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight);
-    if (error != std::errc{} || end != text.data() + text.size() || weight > 1000) {
-        return invalid("'{}' is not a weight: write a number from 0 to 1000", text);
-    }
-    return weight;
-}
-
 std::vector<std::shared_ptr<const ServiceFragment>> compile_service(const ServiceInput& input,
                                                                     std::vector<store::Refusal>& refusals) {
     std::vector<std::shared_ptr<const ServiceFragment>> fragments;
@@ -272,6 +159,7 @@ std::vector<std::shared_ptr<const ServiceFragment>> compile_service(const Servic
         return fragments;
     }
     const auto algorithm = algorithm_of(service, refusals);
+    refuse_bad_weights(input, refusals);
     for (std::size_t index = 0; index < service.ports.size(); ++index) {
         const auto& port = service.ports[index];
         if (port.protocol != IPPROTO_TCP && port.protocol != IPPROTO_UDP) {

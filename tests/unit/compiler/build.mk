@@ -1,1 +1,1 @@
-$(eval $(call test,compiler_test,$(wildcard tests/unit/compiler/*.cpp),compiler k8s base,,unit))
+$(eval $(call test,compiler_test,$(wildcard tests/unit/compiler/*.cpp),compiler verdict k8s store base,,unit))
