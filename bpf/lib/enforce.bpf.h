@@ -80,29 +80,43 @@ static __always_inline bool source_is_own(const struct weft_endpoint *workload, 
 	       addr_is_link_local(source);
 }
 
-/* A TCP socket: one judgement for the connection, in the direction in which it was opened. */
+/* A listening socket: it may have connected before it listened, and what it accepts inherits its state. */
+static __always_inline bool enforce_listener(struct weft_passage *p, struct weft_socket *socket,
+                                             const struct weft_endpoint *workload)
+{
+	struct weft_flow flow;
+
+	socket_uncount(socket);
+	socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH | WEFT_SOCKET_UNSEEN);
+	socket->role = WEFT_ROLE_NONE;
+	if (!(workload->flags & WEFT_ENDPOINT_ISOLATED_INGRESS)) {
+		/* Whoever calls may come in, so the next packets and connections need no judgement. */
+		socket->rule = 0;
+		socket->verdict = WEFT_VERDICT_ALLOW;
+		socket->revision = p->revision;
+		socket->flags |= WEFT_SOCKET_LISTENS;
+		return true;
+	}
+	socket->revision = 0; /* each caller is judged by itself */
+	passage_flow(p, socket->netns, &flow);
+	return passage_judge(p, workload, &flow, WEFT_INGRESS) == WEFT_VERDICT_ALLOW;
+}
+
+/* A connected TCP socket: one judgement for the connection, in the direction in which it was opened. */
 static __always_inline bool enforce_stream(struct weft_passage *p, struct weft_socket *socket,
-                                           const struct weft_endpoint *workload, bool listening)
+                                           const struct weft_endpoint *workload)
 {
 	struct weft_flow flow;
 	bool allow;
 
 	passage_flow(p, socket->netns, &flow);
-	if (listening) {
-		/* It may have connected before it listened; what it accepts inherits this state. */
-		socket_uncount(socket);
-		socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH);
-		socket->role = WEFT_ROLE_NONE;
-	}
 	if ((socket->flags & WEFT_SOCKET_MESH) && socket->role == WEFT_ROLE_CLIENT)
 		flow.peer = socket->backend; /* the packet only goes to the agent */
 	allow = passage_judge(p, workload, &flow, socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS) ==
 	        WEFT_VERDICT_ALLOW;
-	if (!listening) {
-		socket->rule = p->rule;
-		socket->verdict = allow ? WEFT_VERDICT_ALLOW : WEFT_VERDICT_DENY;
-		socket->revision = p->revision;
-	}
+	socket->rule = p->rule;
+	socket->verdict = allow ? WEFT_VERDICT_ALLOW : WEFT_VERDICT_DENY;
+	socket->revision = p->revision;
 	return allow;
 }
 

@@ -11,8 +11,8 @@
 /* What one event takes in the ring: its header and itself, in eights. */
 #define WEFT_EVENT_RECORD_BYTES ((sizeof(struct weft_event) + 8 + 7) / 8 * 8)
 
-/* Reserves a zeroed event, or NULL when events are off or the ring is full. */
-static __always_inline struct weft_event *event_begin(__u8 kind, __u8 reason, __u8 direction)
+/* Reserves a zeroed event of this moment, or NULL when events are off or the ring is full. */
+static __always_inline struct weft_event *event_begin_at(__u64 now_ns, __u8 kind, __u8 reason, __u8 direction)
 {
 	const struct weft_config *config = config_get();
 	struct weft_event *event;
@@ -26,11 +26,16 @@ static __always_inline struct weft_event *event_begin(__u8 kind, __u8 reason, __
 		return NULL;
 	}
 	__builtin_memset(event, 0, sizeof *event);
-	event->time_ns = bpf_ktime_get_ns();
+	event->time_ns = now_ns;
 	event->kind = kind;
 	event->reason = reason;
 	event->direction = direction;
 	return event;
+}
+
+static __always_inline struct weft_event *event_begin(__u8 kind, __u8 reason, __u8 direction)
+{
+	return event_begin_at(bpf_ktime_get_ns(), kind, reason, direction);
 }
 
 static __always_inline void event_send(struct weft_event *event)

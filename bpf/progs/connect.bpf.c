@@ -10,7 +10,8 @@
 static __always_inline void socket_forget(struct weft_socket *socket)
 {
 	socket_uncount(socket);
-	socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH);
+	socket->flags &=
+		(__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH | WEFT_SOCKET_UNSEEN | WEFT_SOCKET_LISTENS);
 	socket->role = WEFT_ROLE_NONE;
 	socket->verdict = WEFT_VERDICT_UNKNOWN;
 	socket->revision = 0;
@@ -23,6 +24,8 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, bool v4)
 	struct weft_socket *socket;
 	const struct weft_endpoint *workload;
 	struct weft_addr_port listener;
+	const struct weft_config *config = config_get();
+	__u64 revision = config ? config->revision : 0; /* read before the decision: a later change judges again */
 	int begin;
 
 	call_read(ctx, v4, &call.asked);
@@ -42,6 +45,9 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, bool v4)
 	}
 	socket->role = WEFT_ROLE_CLIENT;
 	socket->rule = call.rule;
+	socket->verdict = WEFT_VERDICT_ALLOW;
+	socket->revision = revision;
+	socket->flags |= WEFT_SOCKET_UNSEEN;
 	socket->connect_ns = bpf_ktime_get_ns();
 	if (call.translated) {
 		call_write(ctx, v4, &call.to);

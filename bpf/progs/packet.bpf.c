@@ -42,6 +42,42 @@ static __always_inline struct weft_socket *packet_adopt(struct bpf_sock *sk, str
 	return socket;
 }
 
+/* Only the source address, for packets of which nothing else matters. */
+static __always_inline bool packet_source(struct __sk_buff *skb, struct weft_addr *source)
+{
+	if (skb->protocol != bpf_htons(0x0800))
+		return !bpf_skb_load_bytes(skb, offsetof(struct ipv6hdr, saddr), source, sizeof *source);
+	source->word[0] = 0;
+	source->word[1] = 0;
+	source->word[2] = WEFT_V4_MAPPED_WORD;
+	return !bpf_skb_load_bytes(skb, offsetof(struct iphdr, saddr), &source->word[3], sizeof source->word[3]);
+}
+
+/*
+ * Does this TCP socket's verdict allow the packet without reading all of it? What is left to check then is where a
+ * connection that connect allowed begins, and from which address a listener answers.
+ */
+static __always_inline bool packet_known(struct __sk_buff *skb, struct weft_socket *socket, bool listening,
+                                         __u64 revision, __u8 direction)
+{
+	const struct weft_endpoint *workload;
+	struct weft_addr source;
+
+	if (socket->verdict != WEFT_VERDICT_ALLOW || socket->revision != revision || revision == 0)
+		return false;
+	if (listening && !(socket->flags & WEFT_SOCKET_LISTENS))
+		return false;
+	if (!listening && !(socket->flags & WEFT_SOCKET_UNSEEN))
+		return true;
+	if (direction == WEFT_INGRESS)
+		return listening;
+	workload = endpoint_of(socket);
+	if (!workload || !packet_source(skb, &source) || !source_is_own(workload, &source))
+		return false;
+	socket->flags &= (__u16)~WEFT_SOCKET_UNSEEN;
+	return true;
+}
+
 static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 {
 	struct weft_passage p = { .direction = direction, .judged = direction };
@@ -66,9 +102,10 @@ static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 	if (socket) {
 		if (socket->flags & WEFT_SOCKET_AGENT)
 			return WEFT_PASS;
-		if (stream && !listening && socket->revision == config->revision && socket->revision != 0) {
-			if (socket->verdict == WEFT_VERDICT_ALLOW)
-				return WEFT_PASS;
+		if (stream && packet_known(skb, socket, listening, config->revision, direction))
+			return WEFT_PASS;
+		if (stream && !listening && socket->verdict == WEFT_VERDICT_DENY &&
+		    socket->revision == config->revision) {
 			count_reason(WEFT_REASON_POLICY_DENIED, direction);
 			return WEFT_DROP(direction);
 		}
@@ -100,7 +137,13 @@ static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 		passage_report(&p, socket->netns, workload, WEFT_REASON_SPOOFED_SOURCE);
 		return WEFT_DROP(direction);
 	}
-	if (stream ? enforce_stream(&p, socket, workload, listening) : enforce_datagram(&p, socket->netns, workload))
+	if (!stream)
+		pass = enforce_datagram(&p, socket->netns, workload);
+	else if (listening)
+		pass = enforce_listener(&p, socket, workload);
+	else
+		pass = enforce_stream(&p, socket, workload);
+	if (pass)
 		return WEFT_PASS;
 	passage_report(&p, socket->netns, workload, WEFT_REASON_POLICY_DENIED);
 	return WEFT_DROP(direction);

@@ -98,7 +98,7 @@ static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u
 	(void)bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG); /* can only fail on a request socket */
 	socket->flags |= WEFT_SOCKET_OPEN;
 	count_add(direction == WEFT_EGRESS ? WEFT_COUNTER_CONNECTS : WEFT_COUNTER_ACCEPTS, 1);
-	event = event_begin(kind, WEFT_REASON_NONE, direction);
+	event = event_begin_at(now, kind, WEFT_REASON_NONE, direction);
 	if (!event) {
 		socket->connect_ns = direction == WEFT_INGRESS ? now : socket->connect_ns;
 		return;
