@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// What does a TCP connect through a Service cost beside a direct one, with few and with many Services? The same for
-// iptables DNAT. Rounds of direct, Weft and iptables alternate, so that a busy machine weighs on all of them alike.
+// What does a TCP connect through a Service cost beside a direct one, with few and with many Services? Once with the
+// client alone as a workload, as on its own node, and once with both ends. The same for iptables DNAT. All alternate in
+// rounds, so that a busy machine weighs on them alike.
 // connect_cost [CONNECTS PER ROUND] [ROUNDS]; a table on stderr, JSON on stdout.
 #include <sched.h>
 
@@ -22,7 +23,8 @@
 namespace weft::test {
 namespace {
 
-constexpr std::uint16_t kPort = 8080;
+constexpr std::uint16_t kPort = 8080; // its listener is a workload's
+constexpr std::uint16_t kForeignPort = 8081; // its listener belongs to no workload
 constexpr std::size_t kLargestRuleset = 10'000;
 
 void reset_on_close(int fd) {
@@ -48,7 +50,33 @@ std::string vip(std::size_t i) {
     return fmt::format("10.{}.{}.{}", 100 + i / 62'500, i / 250 % 250, 1 + i % 250);
 }
 
-/// Two namespaces and a listener that accepts as fast as it can.
+/// A listener that accepts as fast as it can.
+class Acceptor {
+public:
+    Acceptor(const Netns& netns, const SockAddr& at) {
+        netns.run([&] { listener_ = listen_on(at, 4096); });
+        thread_ = std::thread([this] {
+            stay_on_cpu(1);
+            while (!done_) {
+                const UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+            }
+        });
+    }
+    ~Acceptor() {
+        done_ = true;
+        (void)::shutdown(listener_.get(), SHUT_RDWR);
+        thread_.join();
+    }
+    Acceptor(const Acceptor&) = delete;
+    Acceptor& operator=(const Acceptor&) = delete;
+
+private:
+    UniqueFd listener_;
+    std::atomic<bool> done_ = false;
+    std::thread thread_;
+};
+
+/// Two namespaces with a wire.
 class Pair {
 public:
     explicit Pair(const std::string& net) : server_ip(net + ".2") {
@@ -56,28 +84,14 @@ public:
         client.shell("ip addr add " + net + ".1/24 dev veth0 && ip link set veth0 up && ip route add default via " +
                      server_ip);
         server.shell("ip addr add " + server_ip + "/24 dev veth0 && ip link set veth0 up");
-        server.run([&] { listener_ = listen_on(SockAddr(server_ip, kPort), 4096); });
-        acceptor_ = std::thread([this] {
-            stay_on_cpu(1);
-            while (!done_) {
-                const UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-            }
-        });
     }
-    ~Pair() {
-        done_ = true;
-        (void)::shutdown(listener_.get(), SHUT_RDWR);
-        acceptor_.join();
-    }
-    Pair(const Pair&) = delete;
-    Pair& operator=(const Pair&) = delete;
 
     /// Median nanoseconds of a connect to `ip`: what preempts us now and then does not count.
-    double measure(const std::string& ip, int connects) const {
+    double measure(const std::string& ip, int connects, std::uint16_t port = kPort) const {
         std::vector<double> samples;
         client.run([&] {
             stay_on_cpu(0);
-            const SockAddr to(ip, kPort);
+            const SockAddr to(ip, port);
             for (int i = 0; i < connects; ++i) {
                 const UniqueFd fd = open_socket(AF_INET, SOCK_STREAM);
                 reset_on_close(fd.get());
@@ -96,11 +110,6 @@ public:
     Netns client;
     Netns server;
     std::string server_ip;
-
-private:
-    UniqueFd listener_;
-    std::atomic<bool> done_ = false;
-    std::thread acceptor_;
 };
 
 template <typename K, typename V>
@@ -124,18 +133,10 @@ public:
         put(bpf_->maps.weft_config, std::uint32_t{0}, weft_config{1, 0, 0});
         add_endpoint(pair.client, "10.77.0.1");
         add_endpoint(pair.server, pair.server_ip);
-        const weft_addr_port backend = make_addr_port(*Ip::parse(pair.server_ip), kPort, IPPROTO_TCP);
         for (std::size_t i = 0; i < services; ++i) {
-            const weft_addr_port frontend = make_addr_port(*Ip::parse(vip(i)), kPort, IPPROTO_TCP);
-            weft_service service{};
-            service.service = service_id_of(frontend);
-            service.set = i + 1;
-            service.slot_count = 1;
-            service.algorithm = WEFT_ALGORITHM_RANDOM;
-            put(bpf_->maps.weft_slot, weft_slot_key{service.set, 0, 0}, weft_slot{backend, 1});
-            put(bpf_->maps.weft_member, weft_member_key{service.service, backend, 0}, std::uint32_t{1});
-            put(bpf_->maps.weft_service, frontend, service);
+            add_service(vip(i), kPort, pair.server_ip, i + 1);
         }
+        add_service(vip(services - 1), kForeignPort, pair.server_ip, services + 1);
         ring_ = ring_buffer__new(
             bpf_map__fd(bpf_->maps.weft_events), [](void*, void*, std::size_t) { return 0; }, nullptr, nullptr);
     }
@@ -170,6 +171,18 @@ public:
     }
 
 private:
+    void add_service(const std::string& ip, std::uint16_t port, const std::string& server_ip, std::uint64_t set) {
+        const weft_addr_port frontend = make_addr_port(*Ip::parse(ip), port, IPPROTO_TCP);
+        const weft_addr_port backend = make_addr_port(*Ip::parse(server_ip), port, IPPROTO_TCP);
+        weft_service service{};
+        service.service = service_id_of(frontend);
+        service.set = set;
+        service.slot_count = 1;
+        service.algorithm = WEFT_ALGORITHM_RANDOM;
+        put(bpf_->maps.weft_slot, weft_slot_key{service.set, 0, 0}, weft_slot{backend, 1});
+        put(bpf_->maps.weft_member, weft_member_key{service.service, backend, 0}, std::uint32_t{1});
+        put(bpf_->maps.weft_service, frontend, service);
+    }
     void add_endpoint(const Netns& netns, const std::string& ip) {
         weft_endpoint endpoint{};
         endpoint.workload = netns.cookie() * 1000;
@@ -200,13 +213,35 @@ void load_rules(const Pair& pair, std::size_t services) {
     pair.client.shell("iptables-restore <" + path + "; code=$?; rm -f " + path + "; exit $code");
 }
 
+/// One way of connecting: its times, and how they compare with the direct connects of the same rounds.
+struct Series {
+    std::vector<double> ns;
+    std::vector<double> ratio;
+
+    void add(double value, double direct) {
+        ns.push_back(value);
+        ratio.push_back(direct / value);
+    }
+    [[nodiscard]] std::string time(const char* none) const {
+        return ns.empty() ? none : fmt::format("{:.0f}", median(ns));
+    }
+    [[nodiscard]] std::string ratio_text(const char* none) const {
+        return ns.empty() ? none : fmt::format("{:.3f}", median(ratio));
+    }
+};
+
 void run(int connects, int rounds) {
-    fmt::print(stderr, "{:>9} {:>11} {:>11} {:>13} {:>13} {:>16}\n", "services", "direct ns", "weft ns", "direct/weft",
-               "iptables ns", "direct/iptables");
+    fmt::print(stderr, "{:>9} {:>10} {:>11} {:>7} {:>13} {:>7} {:>12} {:>7}\n", "services", "direct ns", "client ns",
+               "ratio", "both ends ns", "ratio", "iptables ns", "ratio");
     std::string rows;
+    const PrivateCgroup cgroup; // first: a socket belongs to the cgroup in which it was made
     const Pair pair("10.77.0");
     const Pair natted("10.78.0");
-    const PrivateCgroup cgroup;
+    const Acceptor governed(pair.server, SockAddr(pair.server_ip, kPort));
+    const Acceptor behind_nat(natted.server, SockAddr(natted.server_ip, kPort));
+    cgroup.leave();
+    const Acceptor foreign(pair.server, SockAddr(pair.server_ip, kForeignPort));
+    cgroup.join();
     for (const std::size_t services :
          {std::size_t{10}, std::size_t{1'000}, std::size_t{10'000}, std::size_t{100'000}}) {
         Hooks hooks(pair, services);
@@ -215,30 +250,28 @@ void run(int connects, int rounds) {
             load_rules(natted, services);
         }
         std::vector<double> direct;
-        std::vector<double> weft;
-        std::vector<double> iptables;
-        std::vector<double> weft_ratio;
-        std::vector<double> iptables_ratio;
+        Series client;
+        Series both;
+        Series iptables;
         (void)pair.measure(pair.server_ip, connects / 4); // warms caches and neighbours
         for (int round = 0; round < rounds; ++round) {
             direct.push_back(pair.measure(pair.server_ip, connects));
             hooks.attach(cgroup.fd());
-            weft.push_back(pair.measure(vip(services - 1), connects));
+            client.add(pair.measure(vip(services - 1), connects, kForeignPort), direct.back());
+            both.add(pair.measure(vip(services - 1), connects), direct.back());
             hooks.detach();
-            weft_ratio.push_back(direct.back() / weft.back());
             if (rules) {
-                iptables.push_back(natted.measure(vip(services - 1), connects));
-                iptables_ratio.push_back(direct.back() / iptables.back());
+                iptables.add(natted.measure(vip(services - 1), connects), direct.back());
             }
         }
-        const std::string nat_ns = rules ? fmt::format("{:.0f}", median(iptables)) : "null";
-        const std::string nat_ratio = rules ? fmt::format("{:.3f}", median(iptables_ratio)) : "null";
-        fmt::print(stderr, "{:>9} {:>11.0f} {:>11.0f} {:>13.3f} {:>13} {:>16}\n", services, median(direct),
-                   median(weft), median(weft_ratio), rules ? nat_ns : "-", rules ? nat_ratio : "-");
-        rows += fmt::format(
-            "{}{{\"services\":{},\"direct_ns\":{:.0f},\"weft_ns\":{:.0f},\"weft_ratio\":{:.3f},\"iptables_ns\":{},"
-            "\"iptables_ratio\":{}}}",
-            rows.empty() ? "" : ",", services, median(direct), median(weft), median(weft_ratio), nat_ns, nat_ratio);
+        fmt::print(stderr, "{:>9} {:>10.0f} {:>11} {:>7} {:>13} {:>7} {:>12} {:>7}\n", services, median(direct),
+                   client.time("-"), client.ratio_text("-"), both.time("-"), both.ratio_text("-"), iptables.time("-"),
+                   iptables.ratio_text("-"));
+        rows += fmt::format("{}{{\"services\":{},\"direct_ns\":{:.0f},\"client_ns\":{},\"client_ratio\":{},"
+                            "\"both_ns\":{},\"both_ratio\":{},\"iptables_ns\":{},\"iptables_ratio\":{}}}",
+                            rows.empty() ? "" : ",", services, median(direct), client.time("null"),
+                            client.ratio_text("null"), both.time("null"), both.ratio_text("null"),
+                            iptables.time("null"), iptables.ratio_text("null"));
     }
     fmt::print("{{\"benchmark\":\"connect_cost\",\"connects\":{},\"rounds\":{},\"rows\":[{}]}}\n", connects, rounds,
                rows);
