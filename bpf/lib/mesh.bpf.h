@@ -9,12 +9,15 @@
 #include "lib/call.bpf.h"
 #include "maps/mesh.bpf.h"
 
-/* Does this workload reach that peer by mutual TLS? Both must be enrolled, and on different nodes. */
+/*
+ * Does this workload reach that peer by mutual TLS? Only what is published counts, on both ends: before a workload is
+ * published its peers' agents may not know yet that its connections are theirs to take.
+ */
 static __always_inline bool mesh_wanted(const struct weft_endpoint *workload, const struct weft_addr_port *to)
 {
 	const struct weft_peer *peer;
 
-	if (!(workload->flags & WEFT_ENDPOINT_MESH) || to->proto != IPPROTO_TCP)
+	if (!(workload->flags & WEFT_ENDPOINT_DIALS) || to->proto != IPPROTO_TCP)
 		return false;
 	peer = bpf_map_lookup_elem(&weft_ipcache, &to->addr);
 	return peer && (peer->flags & WEFT_PEER_MESH);

@@ -67,7 +67,7 @@ int weft_steer(struct bpf_sk_lookup *ctx)
 	if (!workload || !(workload->flags & WEFT_ENDPOINT_MESH))
 		return SK_PASS;
 	peer = bpf_map_lookup_elem(&weft_ipcache, &remote.addr);
-	if (peer && (peer->flags & WEFT_PEER_MESH)) {
+	if (peer && (peer->flags & WEFT_PEER_DIALS)) {
 		if (!steer_to_agent(ctx, netns))
 			return SK_PASS;
 		steer_report(&local, &remote, workload, netns, WEFT_REASON_MESH_NOT_READY);

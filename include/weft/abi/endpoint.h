@@ -13,7 +13,8 @@
 #define WEFT_ENDPOINT_ISOLATED_EGRESS (1u << 2) /* the same for egress */
 #define WEFT_ENDPOINT_ANY_SOURCE (1u << 3)      /* annotation weft.dev/allow-any-source: no source validation */
 #define WEFT_ENDPOINT_EXTERNAL (1u << 4)        /* opted out (annotation weft.dev/mesh-bypass): hooks leave it alone */
-#define WEFT_ENDPOINT_MESH (1u << 5)            /* enrolled: dials enrolled peers of other nodes by mutual TLS */
+#define WEFT_ENDPOINT_MESH (1u << 5)            /* enrolled: takes mutual TLS, the agent's listener is in place */
+#define WEFT_ENDPOINT_DIALS (1u << 7)           /* its enrolment is published: dials enrolled peers by mutual TLS */
 #define WEFT_ENDPOINT_STRICT (1u << 6)          /* takes no plaintext from other nodes, but from the node's own */
 
 struct weft_endpoint {

@@ -25,7 +25,7 @@ protected:
         const std::uint64_t cookie = netns.cookie();
         weft_endpoint endpoint{};
         ASSERT_EQ(bpf_map_lookup_elem(bpf_map__fd(world.bpf().maps.weft_endpoint), &cookie, &endpoint), 0);
-        endpoint.flags |= WEFT_ENDPOINT_MESH | flags;
+        endpoint.flags |= WEFT_ENDPOINT_MESH | WEFT_ENDPOINT_DIALS | flags;
         endpoint.dial_port = dial_port;
         put(world.bpf().maps.weft_endpoint, cookie, endpoint);
     }
@@ -193,7 +193,7 @@ TEST_P(MeshTest, AnEnrolledPeerIsSteeredToTheAgentOnAnyPort) {
     const auto app = serve_tcp(2, 8080);
     const auto carrier = carrier_listener();
     steer();
-    world.set_identity(*Ip::parse(family.client), 778, WEFT_PEER_MESH);
+    world.set_identity(*Ip::parse(family.client), 778, WEFT_PEER_DIALS);
     for (const std::uint16_t port : {std::uint16_t{8080}, std::uint16_t{9999}}) {
         const auto fd = client_socket(SOCK_STREAM);
         ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), port)), 0);
@@ -236,7 +236,7 @@ TEST_P(MeshTest, AnEnrolledPeerIsResetWhileTheAgentHasNoListener) {
     enroll(world.server, 0, 0);
     const auto app = serve_tcp(2, 8080);
     steer();
-    world.set_identity(*Ip::parse(family.client), 778, WEFT_PEER_MESH);
+    world.set_identity(*Ip::parse(family.client), 778, WEFT_PEER_DIALS);
     const auto fd = client_socket(SOCK_STREAM);
     EXPECT_EQ(connect_to(fd.get(), family.dial(family.server(2), 8080)), ECONNREFUSED);
     EXPECT_EQ(world.drops(WEFT_REASON_MESH_NOT_READY, WEFT_INGRESS), 1U);
