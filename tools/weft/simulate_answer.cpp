@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tools/weft/simulate_node.hpp"
+#include "weft/abi/endpoint.h"
 #include "weft/abi/reasons.h"
 
 namespace weft::simulate {
@@ -35,61 +36,74 @@ std::string Cluster::rule_text(const Node& node, std::uint64_t rule) const {
     return found == node.desired.names->rules.end() ? "default" : found->second.text;
 }
 
-Result<Cluster::Party> Cluster::party(const probe::End& end) const {
+Result<Cluster::Party> Cluster::pod_party(const store::Name& name) const {
     Party party;
-    store::Name name;
-    if (const auto* address = std::get_if<probe::AddressEnd>(&end)) {
-        (address->ip.is_v4() ? party.ip4 : party.ip6) = address->ip;
-        const auto pod = pod_by_ip_.find(address->ip);
-        if (pod == pod_by_ip_.end()) {
-            return party;
-        }
-        name = pod->second;
-    } else {
-        const auto& pod = std::get<probe::PodEnd>(end);
-        name = {pod.namespace_name, pod.pod};
-        if (const auto external = externals_.find(name); external != externals_.end()) {
-            (external->second.is_v4() ? party.ip4 : party.ip6) = external->second;
-            party.name = name.first + "/" + name.second;
-            return party;
-        }
+    party.name = name.first + "/" + name.second;
+    if (const auto external = externals_.find(name); external != externals_.end()) {
+        party.ips = {external->second};
+        return party;
     }
     const auto pod = pod_table_.find(name);
     if (pod == pod_table_.end()) {
-        return failure(ENOENT, "there is no pod {}/{} in the manifests", name.first, name.second);
+        return failure(ENOENT, "there is no pod {} in the manifests", party.name);
     }
-    party.pod = pod->second.get();
-    party.name = name.first + "/" + name.second;
-    party.ip4 = party.ip6 = Ip();
-    for (const auto& ip : party.pod->ips) {
-        (ip.is_v4() ? party.ip4 : party.ip6) = ip;
-    }
-    const auto node = nodes_.find(party.pod->spec.node_name);
+    party.ips = pod->second->ips;
+    const auto node = nodes_.find(pod->second->spec.node_name);
     if (node == nodes_.end()) {
         return failure(ENOENT, "pod {} has no node: '{}' is not among the Node objects", party.name,
-                       party.pod->spec.node_name);
+                       pod->second->spec.node_name);
     }
+    party.node = node->second.get();
     if (const auto cookie = cookies_.find(name); cookie != cookies_.end()) {
-        party.node = node->second.get();
         party.cookie = cookie->second;
+        const auto& endpoint = party.node->desired.policy->endpoints.at(party.cookie);
+        if ((endpoint.flags & WEFT_ENDPOINT_EXTERNAL) != 0) {
+            party.node = nullptr; // opted out: hooks leave it alone
+            party.cookie = 0;
+        }
     }
     return party;
 }
 
-probe::Answer Cluster::judge(const Party& from, const Party& to, std::uint8_t protocol, std::uint16_t port) const {
-    const bool v4 = !from.ip4.is_unspecified() && !to.ip4.is_unspecified();
-    if (!v4 && (from.ip6.is_unspecified() || to.ip6.is_unspecified())) {
-        return error("the two ends have no address family in common");
+Result<Cluster::Party> Cluster::address_party(const Ip& ip) const {
+    if (const auto pod = pod_by_ip_.find(ip); pod != pod_by_ip_.end()) {
+        WEFT_ASSIGN(auto party, pod_party(pod->second));
+        party.ips = {ip};
+        return party;
     }
+    Party party;
+    party.ips = {ip};
+    party.name = "ip:" + ip.to_string();
+    for (const auto& [name, node] : node_objects_) {
+        if (std::ranges::count(node->addresses, ip) > 0) {
+            party.name = "node/" + node->meta.name;
+            party.node = nodes_.at(node->meta.name).get();
+        }
+    }
+    return party;
+}
+
+Result<Cluster::Party> Cluster::party(const probe::End& end) const {
+    if (const auto* address = std::get_if<probe::AddressEnd>(&end)) {
+        return address_party(address->ip);
+    }
+    if (const auto* pod = std::get_if<probe::PodEnd>(&end)) {
+        return pod_party({pod->namespace_name, pod->pod});
+    }
+    return invalid("a Service cannot be where a probe comes from");
+}
+
+probe::Answer Cluster::judge(const Party& from, const Party& to, const Ip& ip, std::uint8_t protocol,
+                             std::uint16_t port) const {
     probe::Answer answer;
     answer.verdict = probe::Verdict::kAllow;
     answer.rule = "default";
     answer.answered_by = to.name;
-    if (!from.name.empty() && from.name == to.name) {
+    if (from.name == to.name) {
         return answer;
     }
-    if (from.node != nullptr) {
-        const auto decision = from.node->index->decide(from.cookie, WEFT_EGRESS, to.ip(v4), protocol, port);
+    if (from.cookie != 0) {
+        const auto decision = from.node->index->decide(from.cookie, WEFT_EGRESS, ip, protocol, port);
         if (!decision.allow) {
             // SCTP has no hook at connect: its packets are dropped.
             return deny(protocol == IPPROTO_SCTP ? "ETIMEDOUT" : "ECONNREFUSED", "default-deny");
@@ -98,8 +112,9 @@ probe::Answer Cluster::judge(const Party& from, const Party& to, std::uint8_t pr
             answer.rule = rule_text(*from.node, decision.rule);
         }
     }
-    if (to.node != nullptr) {
-        const auto decision = to.node->index->decide(to.cookie, WEFT_INGRESS, from.ip(v4), protocol, port);
+    if (to.cookie != 0) {
+        const auto own = from.of_family(ip.is_v4());
+        const auto decision = to.node->index->decide(to.cookie, WEFT_INGRESS, own.value_or(Ip()), protocol, port);
         if (!decision.allow) {
             return deny("ETIMEDOUT", "default-deny");
         }
@@ -110,59 +125,70 @@ probe::Answer Cluster::judge(const Party& from, const Party& to, std::uint8_t pr
     return answer;
 }
 
-probe::Answer Cluster::through_service(const Party& from, const probe::ServiceEnd& end,
-                                       const probe::Probe& probe) const {
-    const auto service = services_.find({end.namespace_name, end.service});
-    if (service == services_.end()) {
-        return error(fmt::format("there is no Service {}/{} in the manifests", end.namespace_name, end.service));
+const compiler::ServiceFragment* Cluster::Node::service_at(const Ip& ip, std::uint16_t port,
+                                                           std::uint8_t protocol) const {
+    const auto at = [&](const Ip& address) -> const compiler::ServiceFragment* {
+        const auto found = frontends.find(make_addr_port(address, port, protocol));
+        return found == frontends.end() ? nullptr : found->second;
+    };
+    if (const auto* fragment = at(ip)) {
+        return fragment;
     }
-    const Node* node = from.node;
-    if (node == nullptr && from.pod != nullptr) {
-        node = nodes_.at(from.pod->spec.node_name).get();
+    return desired.policy->node_addresses.contains(ip.raw()) ? at(ip.is_v4() ? Ip::v4(0) : Ip()) : nullptr;
+}
+
+probe::Answer Cluster::dial(const Party& from, const Ip& ip, std::uint8_t protocol, std::uint16_t port) const {
+    // Only workloads of the cluster have hooks that translate; to others a Service's address is just an address.
+    if (const auto* fragment = from.node == nullptr ? nullptr : from.node->service_at(ip, port, protocol)) {
+        if (fragment->slots.empty()) {
+            return deny("ECONNREFUSED", "no-backend");
+        }
+        const auto& backend = fragment->slots.front().backend;
+        const auto to = address_party(Ip(backend.addr));
+        return to ? judge(from, *to, Ip(backend.addr), protocol, backend.port) : error(to.error().message());
     }
-    if (node == nullptr) {
-        node = nodes_.begin()->second.get();
+    const auto to = address_party(ip);
+    if (!to) {
+        return error(to.error().message());
     }
-    std::vector<weft_addr_port> backends;
-    bool port_found = false;
-    if (service->second->headless) {
-        for (const auto& [name, slice] : slices_) {
-            for (const auto& port : slice->ports) {
-                port_found |=
-                    slice->service == end.service && name.first == end.namespace_name && port.port == probe.port;
-                for (const auto& endpoint : slice->endpoints) {
-                    if (slice->service == end.service && name.first == end.namespace_name && port.port == probe.port &&
-                        port.protocol == probe.protocol && endpoint.ready && !endpoint.addresses.empty()) {
-                        backends.push_back(make_addr_port(endpoint.addresses.front(), port.port, port.protocol));
-                    }
-                }
+    auto answer = judge(from, *to, ip, protocol, port);
+    if (answer.verdict == probe::Verdict::kAllow && service_addresses_.contains(ip)) {
+        return deny("ETIMEDOUT", "no-service"); // allowed to ask, but nobody has this address and port
+    }
+    return answer;
+}
+
+Result<std::vector<Ip>> Cluster::addresses_of(const probe::ServiceEnd& end, const probe::Probe& probe) const {
+    const auto found = services_.find({end.namespace_name, end.service});
+    if (found == services_.end()) {
+        return failure(ENOENT, "there is no Service {}/{} in the manifests", end.namespace_name, end.service);
+    }
+    const auto& service = *found->second;
+    if (probe.protocol == IPPROTO_SCTP) {
+        return failure(EPROTONOSUPPORT, "no Service balances SCTP: probe the pods");
+    }
+    if (!service.headless) {
+        if (service.cluster_ips.empty()) {
+            return failure(EADDRNOTAVAIL, "Service {}/{} has no address to dial", end.namespace_name, end.service);
+        }
+        return service.cluster_ips;
+    }
+    // A headless Service's name leads to its pods; the port is dialled as it is, not translated.
+    const bool known = std::ranges::any_of(service.ports, [&](const k8s::ServicePort& port) {
+        return port.port == probe.port && port.protocol == probe.protocol;
+    });
+    for (const auto& [name, slice] : slices_) {
+        for (const auto& endpoint : slice->endpoints) {
+            if (known && slice->service == end.service && name.first == end.namespace_name && endpoint.ready &&
+                !endpoint.addresses.empty()) {
+                WEFT_ASSIGN(const auto party, address_party(endpoint.addresses.front()));
+                const auto pod = pod_table_.find({end.namespace_name, endpoint.target_pod});
+                return pod == pod_table_.end() ? party.ips : pod->second->ips;
             }
         }
-    } else {
-        for (const auto& [id, fragment] : node->desired.services) {
-            if (fragment->namespace_name != end.namespace_name || fragment->name != end.service ||
-                fragment->scope != "cluster") {
-                continue;
-            }
-            for (const auto& [frontend, value] : fragment->frontends) {
-                if (frontend.port == probe.port && frontend.proto == probe.protocol && backends.empty()) {
-                    port_found = true;
-                    for (const auto& slot : fragment->slots) {
-                        backends.push_back(slot.backend);
-                    }
-                }
-            }
-        }
     }
-    if (!port_found) {
-        return error(fmt::format("Service {}/{} has no port {} for {}", end.namespace_name, end.service, probe.port,
-                                 protocol_name(probe.protocol)));
-    }
-    if (backends.empty()) {
-        return deny("ECONNREFUSED", "no-backend");
-    }
-    const auto to = party(probe::AddressEnd{Ip(backends.front().addr)});
-    return to ? judge(from, *to, probe.protocol, backends.front().port) : error(to.error().message());
+    return failure(EADDRNOTAVAIL, "headless Service {}/{} has {} to dial", end.namespace_name, end.service,
+                   known ? "no ready pod" : fmt::format("no port {}", probe.port));
 }
 
 probe::Answer Cluster::answer(const probe::Probe& probe) const {
@@ -170,11 +196,34 @@ probe::Answer Cluster::answer(const probe::Probe& probe) const {
     if (!from) {
         return error(from.error().message());
     }
-    if (const auto* service = std::get_if<probe::ServiceEnd>(&probe.to)) {
-        return through_service(*from, *service, probe);
+    std::vector<Ip> targets;
+    const auto* service = std::get_if<probe::ServiceEnd>(&probe.to);
+    if (service != nullptr) {
+        const auto found = addresses_of(*service, probe);
+        if (!found) {
+            return error(found.error().message());
+        }
+        targets = *found;
+    } else {
+        const auto to = party(probe.to);
+        if (!to) {
+            return error(to.error().message());
+        }
+        targets = to->ips;
     }
-    const auto to = party(probe.to);
-    return to ? judge(*from, *to, probe.protocol, probe.port) : error(to.error().message());
+    std::ranges::stable_partition(targets, &Ip::is_v4); // IPv4 where both have it, as programs choose here
+    for (const auto& ip : targets) {
+        if (!from->of_family(ip.is_v4())) {
+            continue;
+        }
+        if (const auto* pod = std::get_if<probe::PodEnd>(&probe.to)) {
+            const auto to = pod_party({pod->namespace_name, pod->pod});
+            return to ? judge(*from, *to, ip, probe.protocol, probe.port) : error(to.error().message());
+        }
+        return dial(*from, ip, probe.protocol, probe.port);
+    }
+    return error(fmt::format("{} and {} have no address family in common", probe::to_string(probe.from),
+                             probe::to_string(probe.to)));
 }
 
 } // namespace weft::simulate

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,10 +49,15 @@ private:
     void compile();
 
     [[nodiscard]] Result<Party> party(const probe::End& end) const;
-    [[nodiscard]] probe::Answer judge(const Party& from, const Party& to, std::uint8_t protocol,
+    [[nodiscard]] Result<Party> pod_party(const store::Name& name) const;
+    [[nodiscard]] Result<Party> address_party(const Ip& ip) const;
+    /// What the name of a Service resolves to.
+    [[nodiscard]] Result<std::vector<Ip>> addresses_of(const probe::ServiceEnd& end, const probe::Probe& probe) const;
+    /// A connection to an address, through the Service that has it.
+    [[nodiscard]] probe::Answer dial(const Party& from, const Ip& ip, std::uint8_t protocol, std::uint16_t port) const;
+    /// A connection to `ip` of `to`, policy at both ends.
+    [[nodiscard]] probe::Answer judge(const Party& from, const Party& to, const Ip& ip, std::uint8_t protocol,
                                       std::uint16_t port) const;
-    [[nodiscard]] probe::Answer through_service(const Party& from, const probe::ServiceEnd& end,
-                                                const probe::Probe& probe) const;
     [[nodiscard]] std::string rule_text(const Node& node, std::uint64_t rule) const;
 
     store::Table<k8s::Namespace> namespaces_;
@@ -65,6 +71,7 @@ private:
     std::map<std::string, std::unique_ptr<Node>> nodes_;
     std::map<store::Name, std::uint64_t> cookies_;
     std::map<Ip, store::Name> pod_by_ip_;
+    std::set<Ip> service_addresses_;
 };
 
 } // namespace weft::simulate

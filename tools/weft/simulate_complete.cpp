@@ -98,7 +98,8 @@ void Cluster::complete_nodes(int default_nodes) {
         for (int i = 1; i <= default_nodes; ++i) {
             k8s::Node node;
             node.meta.name = "node-" + std::to_string(i);
-            node.addresses = {nth_v4(0xac1f0000, static_cast<std::uint32_t>(i))}; // 172.31.0.i
+            node.addresses = {nth_v4(0xac1f0000, static_cast<std::uint32_t>(i)), // 172.31.0.i, as in the lab
+                              *Ip::parse(fmt::format("fd00:31::{:x}", i))};
             node_objects_.emplace(name_of(node.meta), std::make_shared<const k8s::Node>(node));
         }
     }
@@ -184,6 +185,9 @@ void Cluster::complete_services() {
             }
             object = std::make_shared<const k8s::Service>(service);
         }
+        for (const auto* ips : {&service.cluster_ips, &service.external_ips, &service.load_balancer_ips}) {
+            service_addresses_.insert(ips->begin(), ips->end());
+        }
         if (!given.contains(name)) {
             for (auto& slice : k8s::derive_slices(service, pods_, nodes)) {
                 const auto key = name_of(slice.meta);
@@ -225,6 +229,11 @@ void Cluster::compile() {
         context.host_addresses = node_objects_.at({"", name})->addresses;
         node->desired = compiler::Compiler().compile(own, context);
         node->index = std::make_unique<verdict::PolicyIndex>(node->desired.policy);
+        for (const auto& [id, fragment] : node->desired.services) {
+            for (const auto& [frontend, value] : fragment->frontends) {
+                node->frontends.emplace(frontend, fragment.get());
+            }
+        }
     }
 }
 
