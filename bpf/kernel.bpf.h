@@ -36,6 +36,7 @@
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	int skc_bound_dev_if;
 	__be16 skc_dport;
 	__u16 skc_num;
 	__be32 skc_daddr;
@@ -58,6 +59,13 @@ struct seq_file;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
+};
+
+struct udp_sock;
+
+struct bpf_iter__udp {
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk;
 };
 
 struct bpf_iter__bpf_sk_storage_map {

@@ -13,7 +13,6 @@
 #include "agent/app/host.hpp"
 #include "agent/bpf/conn_reader.hpp"
 #include "agent/bpf/netns.hpp"
-#include "agent/bpf/udp_reaper.hpp"
 #include "weft/abi/event.h"
 
 namespace weft::app {
@@ -134,6 +133,7 @@ Result<> Agent::open_datapath() {
     report(stats);
     publish_state();
     const auto& opened = datapath_->stats();
+    spdlog::info("event=udp-reaper-ready by={} reason=\"{}\"", reaper_.mechanism(), reaper_.reason());
     spdlog::info("event=datapath-ready attached={} replaced={} moved={} maps={} services={} endpoints={}",
                  opened.attached, opened.replaced, opened.reattached, opened.maps_adopted ? "adopted" : "new",
                  desired_.services.size(), desired_.policy->endpoints.size());
@@ -341,9 +341,9 @@ void Agent::reap_now(const std::vector<bpf::StaleBackend>& stale) {
     for (const auto& [container, endpoint] : *snapshot_->endpoints) {
         paths.emplace(endpoint.netns_cookie, endpoint.netns_path);
     }
-    const auto stats = bpf::reap_udp_sockets(sockets, paths);
-    spdlog::info("event=udp-reaped sockets={} destroyed={} gone={}", sockets.size(), stats.destroyed,
-                 stats.already_gone);
+    const auto stats = reaper_.reap(sockets, paths);
+    spdlog::info("event=udp-reaped by={} sockets={} destroyed={} gone={}", reaper_.mechanism(), sockets.size(),
+                 stats.destroyed, stats.already_gone);
     for (const auto& error : stats.errors) {
         spdlog::warn("event=reap-failed error=\"{}\"", error.message());
     }

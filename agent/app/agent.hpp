@@ -14,6 +14,7 @@
 #include "agent/app/published.hpp"
 #include "agent/bpf/datapath.hpp"
 #include "agent/bpf/stale_backend.hpp"
+#include "agent/bpf/udp_reaper.hpp"
 #include "agent/compiler/compiler.hpp"
 #include "agent/enrol/enrolment.hpp"
 #include "agent/reconcile/reconciler.hpp"
@@ -69,6 +70,7 @@ private:
     reconcile::Reconciler reconciler_;
     std::unique_ptr<source::ManifestFolder> folder_;
     std::unique_ptr<bpf::Datapath> datapath_;
+    bpf::UdpReaper reaper_ = bpf::UdpReaper::open();
     std::unique_ptr<enrol::EndpointRegistry> registry_;
     std::unique_ptr<enrol::Enrolment> enrolment_;
     std::unique_ptr<enrol::PostingHandler> enrol_handler_;

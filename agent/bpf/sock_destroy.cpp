@@ -32,8 +32,9 @@ Result<SockDestroyer> SockDestroyer::open() {
     return SockDestroyer(std::move(socket));
 }
 
-Result<bool> SockDestroyer::destroy_udp(const weft_addr_port& local, const weft_addr_port& remote,
-                                        std::uint64_t cookie) {
+Result<bool> SockDestroyer::destroy_udp(const weft_conn& socket) {
+    const weft_addr_port& local = socket.local;
+    const weft_addr_port& remote = socket.remote;
     std::array<char, 1024> buffer{};
     nlmsghdr* header = mnl_nlmsg_put_header(buffer.data());
     header->nlmsg_type = kSockDestroy;
@@ -54,8 +55,9 @@ Result<bool> SockDestroyer::destroy_udp(const weft_addr_port& local, const weft_
         std::memcpy(request->id.idiag_src, local.addr.word, sizeof local.addr.word);
         std::memcpy(request->id.idiag_dst, remote.addr.word, sizeof remote.addr.word);
     }
-    request->id.idiag_cookie[0] = static_cast<__u32>(cookie);
-    request->id.idiag_cookie[1] = static_cast<__u32>(cookie >> 32);
+    request->id.idiag_if = socket.device; // a bound socket is found by its device only
+    request->id.idiag_cookie[0] = static_cast<__u32>(socket.cookie);
+    request->id.idiag_cookie[1] = static_cast<__u32>(socket.cookie >> 32);
     if (mnl_socket_sendto(socket_.get(), header, header->nlmsg_len) < 0) {
         return system_failure("asking to destroy a UDP socket");
     }

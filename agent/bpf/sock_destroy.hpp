@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "weft/abi/types.h"
+#include "weft/abi/socket.h"
 #include "weft/base/result.hpp"
 
 struct mnl_socket;
@@ -18,9 +18,9 @@ public:
     /// A netlink socket in this thread's network namespace.
     static Result<SockDestroyer> open();
 
-    /// Destroys the connected UDP socket with these ends and this cookie. False: it is gone already, or is another
-    /// socket by now. Errors: EPERM (CAP_NET_ADMIN), EOPNOTSUPP (kernel without CONFIG_INET_DIAG_DESTROY or udp_diag).
-    Result<bool> destroy_udp(const weft_addr_port& local, const weft_addr_port& remote, std::uint64_t cookie);
+    /// Destroys this connected UDP socket. False: it is gone already, or is another socket by now. Errors: EPERM
+    /// (CAP_NET_ADMIN), EOPNOTSUPP (kernel without CONFIG_INET_DIAG_DESTROY or udp_diag).
+    Result<bool> destroy_udp(const weft_conn& socket);
 
 private:
     struct Close {

@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "agent/bpf/stale_backend.hpp"
+#include "agent/bpf/udp_iterator.hpp"
 #include "weft/abi/socket.h"
 #include "weft/base/result.hpp"
 
@@ -24,9 +26,30 @@ struct ReapStats {
 /// The connections that are connected UDP sockets translated to a stale backend.
 std::vector<weft_conn> stale_udp_sockets(std::span<const weft_conn> connections, std::span<const StaleBackend> stale);
 
-/// Destroys these sockets, each in its own network namespace. `netns_paths`: netns cookie -> path. A call that was
-/// choosing its backend while the map changed may connect just after `sockets` was read: reap a second time a little
-/// later.
-ReapStats reap_udp_sockets(std::span<const weft_conn> sockets, const std::map<std::uint64_t, std::string>& netns_paths);
+/// Destroys UDP sockets in whatever network namespace they are. Thread: one at a time.
+class UdpReaper {
+public:
+    /// By bpf_sock_destroy where this kernel has it, by netlink elsewhere.
+    static UdpReaper open();
+    /// By netlink, whatever the kernel has.
+    static UdpReaper by_netlink();
+
+    /// "bpf_sock_destroy" or "netlink".
+    [[nodiscard]] const char* mechanism() const;
+    /// Why it is not bpf_sock_destroy; empty when it is.
+    [[nodiscard]] const std::string& reason() const { return reason_; }
+
+    /// `netns_paths`: netns cookie -> path, as far as known; others are searched for. A call that was choosing its
+    /// backend while the map changed may connect just after `sockets` was read: reap a second time a little later.
+    ReapStats reap(std::span<const weft_conn> sockets, const std::map<std::uint64_t, std::string>& netns_paths);
+
+private:
+    explicit UdpReaper(std::optional<UdpIterator> iterator, std::string reason)
+        : iterator_(std::move(iterator)), reason_(std::move(reason)) {}
+    Result<> reap_here(std::span<const weft_conn* const> sockets, ReapStats& stats);
+
+    std::optional<UdpIterator> iterator_;
+    std::string reason_;
+};
 
 } // namespace weft::bpf

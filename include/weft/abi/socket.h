@@ -61,7 +61,7 @@ struct weft_conn {
 	struct weft_addr_port remote; /* all zero when unconnected */
 	__u64 cookie;                 /* socket cookie */
 	__u32 state;                  /* TCP_ESTABLISHED .. as in the kernel's tcp_states.h */
-	__u32 pad;
+	__u32 device;                 /* interface index of SO_BINDTODEVICE; 0: none */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_conn) == 144, "no hidden padding");
 

@@ -416,8 +416,8 @@ TEST_F(DatapathLife, UdpSocketsOfAGoneBackendAreDestroyed) {
     ASSERT_TRUE(connections.has_value());
     const auto stale = bpf::stale_udp_sockets(*connections, applied->removed_udp_backends);
     ASSERT_EQ(stale.size(), 2u);
-    EXPECT_EQ(bpf::reap_udp_sockets(stale, {}).errors.size(), 1u) << "a namespace without path is reported";
-    const auto reaped = bpf::reap_udp_sockets(stale, {{netns.cookie(), netns.path()}});
+    auto reaper = bpf::UdpReaper::by_netlink();
+    const auto reaped = reaper.reap(stale, {{netns.cookie(), netns.path()}});
     EXPECT_TRUE(reaped.errors.empty()) << reaped.errors.front().message();
     EXPECT_EQ(reaped.destroyed, 2u);
     for (const UniqueFd* gone : {&pinned, &mapped}) {
@@ -425,7 +425,7 @@ TEST_F(DatapathLife, UdpSocketsOfAGoneBackendAreDestroyed) {
         EXPECT_EQ(send_text(gone->get(), "x"), EDESTADDRREQ);
     }
     EXPECT_EQ(send_text(direct.get(), "x"), 0) << "what was not translated lives on";
-    EXPECT_EQ(bpf::reap_udp_sockets(stale, {{netns.cookie(), netns.path()}}).already_gone, 2u);
+    EXPECT_EQ(reaper.reap(stale, {{netns.cookie(), netns.path()}}).already_gone, 2u);
     netns.run([&] { ASSERT_EQ(connect_to(pinned.get(), {"10.96.0.10", 80}), 0) << "the application connects anew"; });
 }
 
