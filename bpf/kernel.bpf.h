@@ -31,11 +31,18 @@
 #define WEFT_TCP_LISTEN 10
 #define WEFT_TCP_CLOSING 11
 
+/* include/net/sock.h; the running kernel's own values are taken */
+enum sock_flags {
+	SOCK_DEAD,
+	SOCK_DONE, /* the peer's FIN was received */
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned long skc_flags; /* bits of enum sock_flags */
 	int skc_bound_dev_if;
 	__be16 skc_dport;
 	__u16 skc_num;

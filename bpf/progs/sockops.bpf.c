@@ -114,7 +114,8 @@ static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u
 
 /*
  * The kernel's byte counts contain the sequence numbers that SYN and FIN take (RFC 9293, section 3.4): our own SYN when
- * we opened the connection, our FIN once acknowledged, the peer's FIN once received. The state that is left tells.
+ * we opened the connection, our FIN once acknowledged, the peer's FIN once received. For ours the state that is left
+ * tells.
  */
 static __always_inline __u64 payload_sent(struct bpf_sock_ops *ctx, const struct weft_socket *socket, __u32 old_state)
 {
@@ -126,12 +127,19 @@ static __always_inline __u64 payload_sent(struct bpf_sock_ops *ctx, const struct
 	return ctx->bytes_acked > flags ? ctx->bytes_acked - flags : 0;
 }
 
-static __always_inline __u64 payload_received(struct bpf_sock_ops *ctx, __u32 old_state)
+/* A socket that has closed first is gone before the peer's FIN arrives, so its state does not tell. */
+static __always_inline bool fin_received(struct bpf_sock_ops *ctx)
 {
-	bool fin = old_state == WEFT_TCP_FIN_WAIT2 || old_state == WEFT_TCP_TIME_WAIT ||
-	           old_state == WEFT_TCP_CLOSE_WAIT || old_state == WEFT_TCP_LAST_ACK || old_state == WEFT_TCP_CLOSING;
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 
-	return fin && ctx->bytes_received ? ctx->bytes_received - 1 : ctx->bytes_received;
+	return tcp &&
+	       ((struct sock *)tcp)->__sk_common.skc_flags & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE));
+}
+
+static __always_inline __u64 payload_received(struct bpf_sock_ops *ctx)
+{
+	return ctx->bytes_received && fin_received(ctx) ? ctx->bytes_received - 1 : ctx->bytes_received;
 }
 
 static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
@@ -148,7 +156,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 	socket->flags &= (__u16)~WEFT_SOCKET_OPEN;
 	count_add(WEFT_COUNTER_CLOSES, 1);
 	sent = payload_sent(ctx, socket, old_state);
-	received = payload_received(ctx, old_state);
+	received = payload_received(ctx);
 	count_add(WEFT_COUNTER_BYTES_SENT, sent);
 	count_add(WEFT_COUNTER_BYTES_RECEIVED, received);
 	count_add(WEFT_COUNTER_RETRANSMITS, ctx->total_retrans);

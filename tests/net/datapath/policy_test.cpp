@@ -253,5 +253,32 @@ TEST_P(PolicyTest, ConnectAcceptAndCloseAreReported) {
     EXPECT_TRUE(connected && accepted && closed);
 }
 
+TEST_P(PolicyTest, BytesAreExactAtTheEndThatClosesFirst) {
+    const auto listener = serve_tcp(3, 8080);
+    const auto fd = client_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(3), 8080)), 0);
+    UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    ASSERT_EQ(send_text(fd.get(), "12345"), 0);
+    EXPECT_EQ(receive(accepted.get()).first, "12345");
+    ASSERT_EQ(send_text(accepted.get(), "678"), 0);
+    accepted.reset();
+    // The client keeps its end open: the server's is done without ever seeing the client's FIN.
+    bool closed = false;
+    for (int tries = 0; tries < 500 && !closed; ++tries) {
+        for (const auto& event : world.events()) {
+            if (event.kind == WEFT_EVENT_CLOSE) {
+                closed = true;
+                EXPECT_EQ(event.direction, WEFT_INGRESS);
+                EXPECT_EQ(event.bytes_received, 5U);
+                EXPECT_EQ(event.bytes_sent, 3U);
+                EXPECT_EQ(event.flags & WEFT_EVENT_RESET, 0U);
+            }
+        }
+        pollfd nothing{-1, 0, 0};
+        (void)::poll(&nothing, 1, 10); // an acknowledgement may be delayed
+    }
+    EXPECT_TRUE(closed);
+}
+
 } // namespace
 } // namespace weft::test
