@@ -1,2 +1,4 @@
 # What tests of the TLS library and of weft-relay share: certificates, sockets, patterned data.
 $(eval $(call library,ktlstest,$(filter-out %_test.cpp,$(wildcard tests/net/ktls/*.cpp)),ktls base,-lgtest))
+$(eval $(call test,ktls_relay_test,tests/net/ktls/relay_test.cpp,ktlstest ktls base,,net))
+$(OUT)/test/ktls_relay_test: | $(OUT)/bin/weft-relay

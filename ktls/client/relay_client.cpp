@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Messages to and from weft-relay.
+#include "weft/ktls/relay_client.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace weft::ktls {
+
+std::string_view relay_reason_name(std::uint16_t reason) {
+    static constexpr std::array kNames = {
+#define WEFT_RELAY_REASON_WORD(name, word) std::string_view(word),
+        WEFT_RELAY_REASONS(WEFT_RELAY_REASON_WORD)
+#undef WEFT_RELAY_REASON_WORD
+    };
+    return reason < kNames.size() ? kNames[reason] : "unknown";
+}
+
+std::string_view relay_status_text(std::uint16_t status) {
+    switch (status) {
+    case WEFT_RELAY_OK:
+        return "done";
+    case WEFT_RELAY_BAD_REQUEST:
+        return "the relay does not understand the request, or the descriptors are no connected TCP sockets";
+    case WEFT_RELAY_NO_ROOM:
+        return "the relay has no descriptors left: raise its limit of open files";
+    case WEFT_RELAY_UNKNOWN_ID:
+        return "the relay carries no such connection";
+    case WEFT_RELAY_NOT_ACCEPTED:
+        return "the installed weft-relay cannot take over from the running one: restart it when connections may break";
+    case WEFT_RELAY_BUSY:
+        return "the connection is held already";
+    default:
+        return "unknown status";
+    }
+}
+
+Result<RelayClient> RelayClient::connect(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) {
+        return invalid("relay socket '{}': the path is too long", path);
+    }
+    std::memcpy(address.sun_path, path.data(), path.size());
+    UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        return system_failure("relay socket '{}'", path);
+    }
+    return RelayClient(std::move(fd));
+}
+
+Result<> RelayClient::send(const weft_relay_request& request, const int* fds, std::size_t count) {
+    iovec vector{const_cast<weft_relay_request*>(&request), sizeof request};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    if (count > 0) {
+        message.msg_control = control.data();
+        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        auto* rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+        std::memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+    }
+    if (::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        return system_failure("request to weft-relay");
+    }
+    return {};
+}
+
+Result<> RelayClient::send(std::uint16_t op, std::uint64_t id, std::uint32_t cursor) {
+    weft_relay_request request{};
+    request.version = WEFT_RELAY_PROTOCOL;
+    request.op = op;
+    request.id = id;
+    request.cursor = cursor;
+    return send(request, nullptr, 0);
+}
+
+Result<> RelayClient::hand_over(std::uint64_t id, int app, int peer, std::uint32_t flags, std::uint64_t key_limit) {
+    weft_relay_request request{};
+    request.version = WEFT_RELAY_PROTOCOL;
+    request.op = WEFT_RELAY_HAND_OVER;
+    request.flags = flags;
+    request.id = id;
+    request.key_limit = key_limit;
+    const std::array fds = {app, peer};
+    return send(request, fds.data(), fds.size());
+}
+
+Result<> RelayClient::hello() {
+    return send(WEFT_RELAY_HELLO);
+}
+
+Result<> RelayClient::list(std::uint32_t cursor) {
+    return send(WEFT_RELAY_LIST, 0, cursor);
+}
+
+Result<> RelayClient::get(std::uint64_t id) {
+    return send(WEFT_RELAY_LIST, id);
+}
+
+Result<> RelayClient::close(std::uint64_t id) {
+    return send(WEFT_RELAY_CLOSE, id);
+}
+
+Result<> RelayClient::watch() {
+    return send(WEFT_RELAY_WATCH);
+}
+
+Result<> RelayClient::upgrade() {
+    return send(WEFT_RELAY_UPGRADE);
+}
+
+Result<> RelayClient::hold(std::uint64_t id) {
+    return send(WEFT_RELAY_HOLD, id);
+}
+
+Result<> RelayClient::go_on(std::uint64_t id) {
+    return send(WEFT_RELAY_GO_ON, id);
+}
+
+Result<std::optional<RelayMessage>> RelayClient::read_one() {
+    union {
+        weft_relay_answer head;
+        weft_relay_entries entries;
+        weft_relay_info info;
+    } buffer{};
+    iovec vector{&buffer, sizeof buffer};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const auto size = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return std::nullopt;
+    }
+    if (size < 0) {
+        return system_failure("answer of weft-relay");
+    }
+    RelayMessage result;
+    if (const auto* rights = CMSG_FIRSTHDR(&message);
+        rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
+        int fd = -1;
+        std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
+        result.peer = UniqueFd(fd);
+    }
+    const auto got = static_cast<std::size_t>(size);
+    if (got == 0) {
+        return failure(EPIPE, "weft-relay has closed its socket");
+    }
+    if (got < sizeof(weft_relay_answer) || buffer.head.version != WEFT_RELAY_PROTOCOL) {
+        return failure(EPROTO, "weft-relay speaks another protocol");
+    }
+    result.head = buffer.head;
+    if (buffer.head.op == WEFT_RELAY_HELLO) {
+        if (got < sizeof(weft_relay_info)) {
+            return failure(EPROTO, "weft-relay said too little about itself");
+        }
+        result.info = buffer.info;
+        result.info.program_version[WEFT_RELAY_VERSION_LENGTH - 1] = '\0';
+    } else {
+        const auto count = std::min<std::size_t>(buffer.head.count, WEFT_RELAY_ENTRIES);
+        if (got < sizeof(weft_relay_answer) + count * sizeof(weft_relay_entry)) {
+            return failure(EPROTO, "weft-relay sent a short list");
+        }
+        result.entries.assign(buffer.entries.entries, buffer.entries.entries + count);
+    }
+    return result;
+}
+
+Result<std::optional<RelayMessage>> RelayClient::receive() {
+    if (!waiting_.empty()) {
+        auto first = std::move(waiting_.front());
+        waiting_.erase(waiting_.begin());
+        return first;
+    }
+    return read_one();
+}
+
+Result<RelayMessage> RelayClient::await(std::uint16_t op, std::chrono::milliseconds limit) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (true) {
+        WEFT_ASSIGN(auto message, read_one());
+        if (message && message->head.op == op) {
+            return std::move(*message);
+        }
+        if (message) {
+            waiting_.push_back(std::move(*message));
+            continue;
+        }
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+        pollfd wanted{fd_.get(), POLLIN, 0};
+        if (left <= 0 || ::poll(&wanted, 1, static_cast<int>(left)) == 0) {
+            return failure(ETIMEDOUT, "weft-relay does not answer");
+        }
+    }
+}
+
+} // namespace weft::ktls

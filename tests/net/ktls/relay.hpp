@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// The real weft-relay, started for one test, and connections that run through two of its sockets.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tests/net/ktls/streams.hpp"
+#include "weft/ktls/relay_client.hpp"
+
+namespace weft::ktls::test {
+
+/// A running weft-relay with a socket of its own; killed with the object.
+class Relay {
+public:
+    /// `arguments` as on its command line, blank separated, beside --socket.
+    explicit Relay(const std::string& arguments = "", const std::string& program = "");
+    Relay(const Relay&) = delete;
+    Relay& operator=(const Relay&) = delete;
+    ~Relay();
+
+    RelayClient& client() { return *client_; }
+    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] pid_t pid() const { return pid_; }
+    weft_relay_info info();
+    /// Hands over and closes the given descriptors when they were taken. The relay's status.
+    std::uint16_t carry(std::uint64_t id, UniqueFd& app, UniqueFd& peer, std::uint32_t flags, std::uint64_t limit = 0);
+    std::optional<weft_relay_entry> entry(std::uint64_t id);
+    /// The next event about `id`; the test fails when none comes.
+    weft_relay_entry event(std::uint64_t id);
+    /// Kills the child and waits until there is another one.
+    void kill_child();
+    /// Where the built program is: beside the test's own folder.
+    static std::string program();
+
+private:
+    std::string folder_;
+    std::string path_;
+    pid_t pid_ = -1;
+    std::optional<RelayClient> client_;
+};
+
+} // namespace weft::ktls::test
