@@ -87,14 +87,15 @@ static __always_inline bool enforce_listener(struct weft_passage *p, struct weft
 	struct weft_flow flow;
 
 	socket_uncount(socket);
-	socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH | WEFT_SOCKET_UNSEEN);
+	socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH);
 	socket->role = WEFT_ROLE_NONE;
 	if (!(workload->flags & WEFT_ENDPOINT_ISOLATED_INGRESS)) {
-		/* Whoever calls may come in, so the next packets and connections need no judgement. */
+		/* Whoever calls may come in, so the next packets and connections need no judgement but of their source.
+		 */
 		socket->rule = 0;
 		socket->verdict = WEFT_VERDICT_ALLOW;
 		socket->revision = p->revision;
-		socket->flags |= WEFT_SOCKET_LISTENS;
+		socket->flags |= WEFT_SOCKET_LISTENS | WEFT_SOCKET_UNSEEN;
 		return true;
 	}
 	socket->revision = 0; /* each caller is judged by itself */

@@ -54,8 +54,9 @@ static __always_inline bool packet_source(struct __sk_buff *skb, struct weft_add
 }
 
 /*
- * Does this TCP socket's verdict allow the packet without reading all of it? What is left to check then is where a
- * connection that connect allowed begins, and from which address a listener answers.
+ * Does this TCP socket's verdict allow the packet without reading all of it? What may be left to check is the source
+ * address: of the first packet that a connection sends, and of whatever a listener answers (which some kernels do not
+ * show to this hook for IPv6, so it is checked again on what the listener accepts).
  */
 static __always_inline bool packet_known(struct __sk_buff *skb, struct weft_socket *socket, bool listening,
                                          __u64 revision, __u8 direction)
@@ -67,14 +68,13 @@ static __always_inline bool packet_known(struct __sk_buff *skb, struct weft_sock
 		return false;
 	if (listening && !(socket->flags & WEFT_SOCKET_LISTENS))
 		return false;
-	if (!listening && !(socket->flags & WEFT_SOCKET_UNSEEN))
+	if (direction == WEFT_INGRESS || !(socket->flags & WEFT_SOCKET_UNSEEN))
 		return true;
-	if (direction == WEFT_INGRESS)
-		return listening;
 	workload = endpoint_of(socket);
 	if (!workload || !packet_source(skb, &source) || !source_is_own(workload, &source))
 		return false;
-	socket->flags &= (__u16)~WEFT_SOCKET_UNSEEN;
+	if (!listening)
+		socket->flags &= (__u16)~WEFT_SOCKET_UNSEEN;
 	return true;
 }
 

@@ -21,7 +21,7 @@
 #define WEFT_SOCKET_OPEN (1u << 3)       /* an open event was sent; a close event is owed */
 #define WEFT_SOCKET_MESH (1u << 4)       /* its other end is the agent, on loopback; `asked`, `backend` tell the peer */
 #define WEFT_SOCKET_CARRIER (1u << 5) /* the agent's end of an encrypted connection: judged, but no flow of its own */
-#define WEFT_SOCKET_UNSEEN (1u << 6)  /* connect judged it; the source of its packets has not been checked yet */
+#define WEFT_SOCKET_UNSEEN (1u << 6)  /* it has a verdict, but the source of what it sends has not been checked */
 #define WEFT_SOCKET_LISTENS (1u << 7) /* `verdict` was found while it listened; what it accepts inherits that */
 
 struct weft_socket {

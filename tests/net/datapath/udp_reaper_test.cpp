@@ -130,7 +130,7 @@ TEST_P(UdpReaperTest, ASocketOfAVanishedNamespaceIsReported) {
     replace_backend();
     auto sockets = stale();
     ASSERT_EQ(sockets.size(), 1U);
-    sockets.front().socket.netns = 1; // the kernel's numbers are larger
+    sockets.front().socket.netns = ~0ULL; // the kernel counts from 1
     const auto stats = reaper.reap(sockets, {});
     ASSERT_EQ(stats.errors.size(), 1U);
     EXPECT_EQ(stats.errors.front().code(), ENOENT);

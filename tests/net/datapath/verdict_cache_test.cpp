@@ -48,7 +48,16 @@ TEST_P(VerdictCacheTest, AListenerAnswersOnlyFromItsOwnAddress) {
     const auto listener = serve_any(8080);
     EXPECT_EQ(dial(2, 8080), 0);
     EXPECT_EQ(world.drops(WEFT_REASON_SPOOFED_SOURCE, WEFT_EGRESS), 0U);
-    EXPECT_EQ(dial(3, 8080), EINPROGRESS) << "the answer would come from an address that is not the workload's";
+    // The answer would come from an address that is not the workload's. Some kernels do not show it to the hook for
+    // IPv6; then nothing after it passes.
+    const auto fd = client_socket(SOCK_STREAM, 1);
+    if (connect_to(fd.get(), family.dial(family.server(3), 8080)) == 0) {
+        UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)); // the first one's
+        accepted.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        ASSERT_EQ(send_text(accepted.get(), "foreign"), 0);
+        pollfd readable{fd.get(), POLLIN, 0};
+        EXPECT_EQ(::poll(&readable, 1, 300), 0);
+    }
     EXPECT_GE(world.drops(WEFT_REASON_SPOOFED_SOURCE, WEFT_EGRESS), 1U);
 }
 
