@@ -110,7 +110,7 @@ void TreeBuilder::scalar(int line, std::string text, bool quoted, std::size_t an
 void TreeBuilder::null(int line, std::size_t anchor) {
     check_depth(line, 1);
     Value& value = document_.nodes.emplace_back();
-    // A value that is left out has no place of its own: yaml-cpp gives that of whatever follows.
+    // A value that is left out has no place of its own: libyaml gives that of whatever follows.
     value.line = !open_.empty() && open_.back().has_key ? open_.back().key_line : line;
     if (anchor != 0) {
         anchors_[anchor] = &value;
