@@ -6,6 +6,7 @@
 #include "progs/sock.bpf.c"
 #include "progs/sockops.bpf.c"
 #include "progs/packet.bpf.c"
+#include "progs/veth.bpf.c"
 #include "progs/mesh.bpf.c"
 #include "progs/conn_iter.bpf.c"
 #include "progs/test_run.bpf.c"

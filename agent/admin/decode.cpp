@@ -325,6 +325,11 @@ constexpr Known kMaps[] = {
                                                     static_cast<double>(t.last_seen_ns) / 1e9);
                              })};
      }},
+    {{"weft_veth", "agent", "devices of this node and the namespace of the pod behind each"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{u32_text(k),
+                             shown<std::uint64_t>(v, [&](std::uint64_t c) { return "netns=" + n.netns(c); })};
+     }},
 };
 
 const Known* find_known(std::string_view name) {

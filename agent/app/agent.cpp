@@ -251,7 +251,28 @@ void Agent::report(const reconcile::ApplyStats& stats) {
     picture->failures = stats.failures;
     picture->revision = stats.revision;
     published_.set(std::move(picture));
+    guard_veths();
     reap(stats.removed_udp_backends);
+}
+
+void Agent::guard_veths() {
+    const auto program = datapath_->program_fd("weft_wire");
+    const auto devices = datapath_->map_fd("weft_veth");
+    if (!program || !devices) {
+        return; // a data path without them was refused at load
+    }
+    std::map<std::uint64_t, std::string> pods;
+    for (const auto& [container, endpoint] : *snapshot_->endpoints) {
+        pods.emplace(endpoint.netns_cookie, endpoint.netns_path);
+    }
+    const auto stats = veths_.apply(*program, *devices, pods);
+    for (const auto& path : stats.unguarded) {
+        spdlog::warn("event=veth-missing netns={} effect=\"packet sockets in it are not judged on the wire\"", path);
+    }
+    for (const auto& error : stats.errors) {
+        spdlog::error("event=veth-failed error=\"{}\" effect=\"packet sockets of that pod are not judged\"",
+                      error.message());
+    }
 }
 
 void Agent::publish_state() {
@@ -279,6 +300,8 @@ void Agent::repair() {
     }
     refresh_host();
     sync();
+    veths_.distrust();
+    guard_veths();
     const auto drift = reconciler_.repair();
     if (!drift) {
         spdlog::error("event=repair-failed error=\"{}\"", drift.error().message());

@@ -14,6 +14,7 @@
 #include "agent/bpf/kernel_map.hpp"
 #include "agent/bpf/libbpf_log.hpp"
 #include "agent/bpf/pins.hpp"
+#include "agent/bpf/veth_guard.hpp"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic" // generated code
@@ -282,6 +283,10 @@ Result<> Datapath::uninstall(const std::string& pin_dir) {
     std::vector<std::string> versions = layout.other_versions();
     versions.push_back(layout.version_dir());
     for (const std::string& directory : versions) {
+        const UniqueFd devices(bpf_obj_get((directory + "/maps/weft_veth").c_str()));
+        if (devices.valid()) {
+            WEFT_TRY(unguard_all(devices.get()));
+        }
         WEFT_TRY(remove_version(directory));
     }
     if (::rmdir(pin_dir.c_str()) != 0 && errno != ENOENT && errno != ENOTEMPTY) {

@@ -115,7 +115,7 @@ static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 	}
 	p.revision = config->revision;
 	p.cookie = bpf_get_socket_cookie(skb);
-	if (packet_read(skb, &p.packet)) {
+	if (packet_read(skb, 0, &p.packet)) {
 		count_reason(WEFT_REASON_UNPARSABLE, direction);
 		return WEFT_DROP(direction);
 	}

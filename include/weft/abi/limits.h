@@ -33,6 +33,9 @@
 /* Listeners of the agent in pods, two per pod (IPv4, IPv6); a pod beyond it takes no encrypted connections. */
 #define WEFT_MESH_LISTENERS 2048
 
+/* Host ends of pods' veth pairs; the traffic of a pod beyond it is judged at its sockets only. */
+#define WEFT_VETH_ENTRIES 4096
+
 /* Capacity of the per-backend connection counts; a backend beyond it is chosen as if it had none, and counted. */
 #define WEFT_CONNS_ENTRIES 131072
 
