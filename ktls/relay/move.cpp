@@ -6,10 +6,17 @@
 
 #include <cerrno>
 
-#include "ktls/relay/record.hpp"
+#include "ktls/record/control_record.hpp"
 #include "ktls/relay/worker.hpp"
 
 namespace weft::relay {
+
+using ktls::Control;
+using ktls::Found;
+using ktls::push;
+using ktls::send_close_notify;
+using ktls::take_control;
+
 namespace {
 
 constexpr std::size_t kAtOnce = 65536;

@@ -10,9 +10,12 @@
 
 #include <cerrno>
 
-#include "ktls/relay/record.hpp"
+#include "ktls/record/control_record.hpp"
 
 namespace weft::relay {
+
+using ktls::push;
+
 namespace {
 
 constexpr std::uint64_t kFromParent = ~std::uint64_t{0};

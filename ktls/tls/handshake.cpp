@@ -149,7 +149,7 @@ Step Handshake::Impl::await_ticket() {
             return wanted;
         }
         // "Want read" is also said after a record without application data, while the next one may be there already.
-        if (BIO_should_retry(SSL_get_rbio(ssl.get())) != 0) {
+        if (socket_bio_waits(SSL_get_rbio(ssl.get()))) {
             return Step::kWantRead;
         }
     }

@@ -15,6 +15,7 @@ struct Socket {
     int fd;
     int error = 0;
     bool eof = false;
+    bool waits = false;
 };
 
 Socket* socket_of(BIO* bio) {
@@ -29,12 +30,13 @@ int on_read(BIO* bio, char* out, int size) {
     auto* socket = socket_of(bio);
     BIO_clear_retry_flags(bio);
     const auto got = ::recv(socket->fd, out, static_cast<std::size_t>(size), MSG_DONTWAIT);
+    socket->waits = got < 0 && is_transient(errno);
     if (got > 0) {
         return static_cast<int>(got);
     }
     if (got == 0) {
         socket->eof = true;
-    } else if (is_transient(errno)) {
+    } else if (socket->waits) {
         BIO_set_retry_read(bio);
     } else {
         socket->error = errno;
@@ -101,6 +103,10 @@ OsslPtr<BIO> new_socket_bio(int fd) {
 
 int socket_bio_error(BIO* bio) {
     return bio == nullptr || socket_of(bio) == nullptr ? 0 : socket_of(bio)->error;
+}
+
+bool socket_bio_waits(BIO* bio) {
+    return bio != nullptr && socket_of(bio) != nullptr && socket_of(bio)->waits;
 }
 
 } // namespace weft::ktls

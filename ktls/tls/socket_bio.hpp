@@ -11,5 +11,7 @@ namespace weft::ktls {
 OsslPtr<BIO> new_socket_bio(int fd);
 /// errno of the last call that failed for good; 0 when none did.
 int socket_bio_error(BIO* bio);
+/// Whether the last read found the socket empty.
+bool socket_bio_waits(BIO* bio);
 
 } // namespace weft::ktls

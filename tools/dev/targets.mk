@@ -1,12 +1,12 @@
 # What people type. Whatever needs a package first has it installed: see the stamp in the Makefile.
-.PHONY: all deps help clean check test bench fuzz lint lint-quick format demo install uninstall
+.PHONY: all deps help clean check test test-vm bench fuzz lint lint-quick format demo install uninstall
 
 TESTS_all      = $(foreach t,unit bpf net e2e,$(TESTS_$(t)))
 RUN_TESTS      = tools/dev/run-tests --results $(OUT)/results
 by_tier        = $(foreach p,$(TESTS_$(1)),$(1)=$(p))
 # Which kernels `make test` boots, and what runs in them; QEMU_KERNELS= skips them.
 QEMU_KERNELS  ?= 6.1 6.12 7.2
-GUEST_TESTS    = $(filter %/decisions_test %/datapath_test,$(TESTS_all))
+GUEST_TESTS    = $(filter %/decisions_test %/datapath_test,$(TESTS_all)) $(TESTS_guest)
 
 all: $(PROGRAMS) ## build every program (what plain `make` does)
 
@@ -16,8 +16,13 @@ deps: ## install the Debian packages that are missing (as root)
 check: $(TESTS_unit) ## build and run the unit tests only: no root, seconds
 	@$(RUN_TESTS) $(call by_tier,unit)
 
-test: $(PROGRAMS) $(TESTS_all) ## build and run every test, also in QEMU on other kernels (as root)
+test: $(PROGRAMS) $(TESTS_all) $(TESTS_guest) ## build and run every test, also in QEMU on other kernels (as root)
 	@$(RUN_TESTS) $(foreach t,unit bpf net e2e,$(call by_tier,$(t))) $(foreach k,$(QEMU_KERNELS),$(GUEST_TESTS:%=qemu-$(k)=%))
+
+# KERNEL=6.1, 6.12 or 7.2: the guests' share of `make test` for one of them.
+test-vm: $(PROGRAMS) $(GUEST_TESTS) ## run the guests' tests on one kernel: make test-vm KERNEL=6.12
+	@[ -n "$(KERNEL)" ] || { echo "say which: make test-vm KERNEL=6.12 (one of: $(QEMU_KERNELS))" >&2; exit 2; }
+	@$(RUN_TESTS) $(GUEST_TESTS:%=qemu-$(KERNEL)=%)
 
 # Standard output is the JSON, which is kept; tables for people go to standard error.
 bench: $(PROGRAMS) $(BENCHES) ## build and run every benchmark (as root)

@@ -47,6 +47,8 @@ Authority::Authority(bool with_intermediate) : root_key_(new_key(0)) {
     X509_set_issuer_name(root_.get(), X509_get_subject_name(root_.get()));
     extend(root_.get(), root_.get(), NID_basic_constraints, "critical,CA:TRUE");
     extend(root_.get(), root_.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
+    // Roots have the same name here, as after a rotation: the key identifiers tell them apart.
+    extend(root_.get(), root_.get(), NID_subject_key_identifier, "hash");
     X509_sign(root_.get(), root_key_.get(), EVP_sha256());
     if (with_intermediate) {
         intermediate_key_ = new_key(0);
@@ -54,6 +56,8 @@ Authority::Authority(bool with_intermediate) : root_key_(new_key(0)) {
         X509_set_issuer_name(intermediate_.get(), X509_get_subject_name(root_.get()));
         extend(intermediate_.get(), root_.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
         extend(intermediate_.get(), root_.get(), NID_key_usage, "critical,keyCertSign");
+        extend(intermediate_.get(), root_.get(), NID_subject_key_identifier, "hash");
+        extend(intermediate_.get(), root_.get(), NID_authority_key_identifier, "keyid:always");
         extend(intermediate_.get(), root_.get(), NID_name_constraints, "critical,permitted;URI:cluster.local");
         X509_sign(intermediate_.get(), root_key_.get(), EVP_sha256());
     }
@@ -68,6 +72,7 @@ Leaf Authority::issue(const LeafOptions& options) const {
     X509_set_issuer_name(x, X509_get_subject_name(issuer));
     extend(x, issuer, NID_basic_constraints, options.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
     extend(x, issuer, NID_key_usage, options.is_ca ? "critical,keyCertSign" : "critical,digitalSignature");
+    extend(x, issuer, NID_authority_key_identifier, "keyid:always");
     if (!options.extended_key_usage.empty()) {
         extend(x, issuer, NID_ext_key_usage, options.extended_key_usage);
     }

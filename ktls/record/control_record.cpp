@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // recvmsg and sendmsg with the record type as control message: the only way to see what is no data.
-#include "ktls/relay/record.hpp"
+#include "ktls/record/control_record.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,7 +16,7 @@
 #define SOL_TLS 282
 #endif
 
-namespace weft::relay {
+namespace weft::ktls {
 namespace {
 
 constexpr std::uint8_t kAlertRecord = 21;
@@ -57,6 +57,23 @@ Record receive(int fd, int flags) {
     return record;
 }
 
+int send_record(int fd, std::uint8_t type, std::uint8_t* bytes, std::size_t size) {
+    alignas(cmsghdr) char control[CMSG_SPACE(1)] = {};
+    iovec vector{bytes, size};
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    auto* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_TLS;
+    header->cmsg_type = TLS_SET_RECORD_TYPE;
+    header->cmsg_len = CMSG_LEN(1);
+    *CMSG_DATA(header) = type;
+    const auto sent = ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent == static_cast<ssize_t>(size) ? 0 : (sent < 0 ? errno : EAGAIN);
+}
+
 } // namespace
 
 Control take_control(int fd) {
@@ -92,20 +109,12 @@ Control take_control(int fd) {
 
 int send_close_notify(int fd) {
     std::uint8_t alert[2] = {1, kCloseNotify};
-    alignas(cmsghdr) char control[CMSG_SPACE(1)] = {};
-    iovec vector{alert, sizeof alert};
-    msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    auto* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_TLS;
-    header->cmsg_type = TLS_SET_RECORD_TYPE;
-    header->cmsg_len = CMSG_LEN(1);
-    *CMSG_DATA(header) = kAlertRecord;
-    const auto sent = ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    return sent == sizeof alert ? 0 : (sent < 0 ? errno : EAGAIN);
+    return send_record(fd, kAlertRecord, alert, sizeof alert);
+}
+
+int send_key_update(int fd, bool request_answer) {
+    std::uint8_t message[5] = {kKeyUpdate, 0, 0, 1, request_answer ? std::uint8_t{1} : std::uint8_t{0}};
+    return send_record(fd, kHandshakeRecord, message, sizeof message);
 }
 
 void push(int fd) {
@@ -113,4 +122,4 @@ void push(int fd) {
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-} // namespace weft::relay
+} // namespace weft::ktls

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // Records of a kTLS socket that are no application data: reading the one that stands in the way, and sending the last.
+// Of the library, and of weft-relay, which takes nothing else from it.
 #pragma once
 
 #include <cstdint>
 
-namespace weft::relay {
+namespace weft::ktls {
 
 enum class Found : std::uint8_t {
     kNothing,     ///< no record is there yet, or an empty one was: go on
@@ -27,7 +28,9 @@ struct Control {
 Control take_control(int fd);
 /// Sends close_notify. 0 or errno: EAGAIN when the send buffer is full.
 int send_close_notify(int fd);
+/// Announces that the next record is under the next key. 0 or errno.
+int send_key_update(int fd, bool request_answer);
 /// Makes kernel 6.1 send what its splice left unpushed: setting TCP_NODELAY pushes.
 void push(int fd);
 
-} // namespace weft::relay
+} // namespace weft::ktls
