@@ -121,11 +121,11 @@ Result<> Agent::open_datapath() {
     bpf::DatapathOptions wanted;
     wanted.pin_dir = options_.pin_dir;
     wanted.cgroup_path = options_.cgroup_path;
-    wanted.sizes = reconcile::wanted_sizes(desired_);
+    wanted.sizes = reconcile::wanted_sizes(*desired_);
     reconcile::ApplyStats stats;
     const auto fill = [&](const bpf::ConfigMaps& maps) -> Result<> {
         WEFT_TRY(reconciler_.bind(maps));
-        WEFT_ASSIGN(stats, reconciler_.apply(desired_));
+        WEFT_ASSIGN(stats, reconciler_.apply(*desired_));
         return {};
     };
     WEFT_ASSIGN(auto datapath, bpf::Datapath::open(std::move(wanted), fill));
@@ -136,7 +136,7 @@ Result<> Agent::open_datapath() {
     spdlog::info("event=udp-reaper-ready by={} reason=\"{}\"", reaper_.mechanism(), reaper_.reason());
     spdlog::info("event=datapath-ready attached={} replaced={} moved={} maps={} services={} endpoints={}",
                  opened.attached, opened.replaced, opened.reattached, opened.maps_adopted ? "adopted" : "new",
-                 desired_.services.size(), desired_.policy->endpoints.size());
+                 desired_->services.size(), desired_->policy->endpoints.size());
     return {};
 }
 
@@ -176,14 +176,15 @@ void Agent::refresh_host() {
 
 void Agent::compile() {
     snapshot_ = store_.snapshot();
-    desired_ = compiler_.compile(*snapshot_, node_);
-    desired_.services.emplace(probe_service()->service_id, probe_service());
+    auto desired = std::make_shared<compiler::DesiredState>(compiler_.compile(*snapshot_, node_));
+    desired->services.emplace(probe_service()->service_id, probe_service());
+    desired_ = std::move(desired); // the published picture keeps the old one alive until the maps are written
     host_changed_ = false;
 }
 
 void Agent::log_refusals() {
     std::vector<store::Refusal> all = *snapshot_->refusals;
-    all.insert(all.end(), desired_.refusals.begin(), desired_.refusals.end());
+    all.insert(all.end(), desired_->refusals.begin(), desired_->refusals.end());
     for (const auto& refusal : all) {
         if (std::ranges::find(logged_refusals_, refusal) == logged_refusals_.end()) {
             spdlog::error("event=refused object=\"{}\" at={}:{} field={} error=\"{}\" last_good_in_force={}",
@@ -214,16 +215,16 @@ void Agent::sync() {
 }
 
 Result<> Agent::write_maps() {
-    const auto sizes = reconcile::wanted_sizes(desired_);
+    const auto sizes = reconcile::wanted_sizes(*desired_);
     if (!bpf::fits(sizes, datapath_->maps())) {
         reconcile::ApplyStats stats;
         const auto grown = datapath_->grow(sizes, [&](const bpf::ConfigMaps& maps) -> Result<> {
             WEFT_TRY(reconciler_.bind(maps));
-            WEFT_ASSIGN(stats, reconciler_.apply(desired_));
+            WEFT_ASSIGN(stats, reconciler_.apply(*desired_));
             return {};
         });
         if (grown) {
-            spdlog::info("event=maps-grown services={}", desired_.services.size());
+            spdlog::info("event=maps-grown services={}", desired_->services.size());
             report(stats);
             return {};
         }
@@ -231,7 +232,7 @@ Result<> Agent::write_maps() {
                       grown.error().message());
         WEFT_TRY(reconciler_.bind(datapath_->maps()));
     }
-    WEFT_ASSIGN(const auto stats, reconciler_.apply(desired_));
+    WEFT_ASSIGN(const auto stats, reconciler_.apply(*desired_));
     report(stats);
     return {};
 }
@@ -251,28 +252,7 @@ void Agent::report(const reconcile::ApplyStats& stats) {
     picture->failures = stats.failures;
     picture->revision = stats.revision;
     published_.set(std::move(picture));
-    guard_veths();
     reap(stats.removed_udp_backends);
-}
-
-void Agent::guard_veths() {
-    const auto program = datapath_->program_fd("weft_wire");
-    const auto devices = datapath_->map_fd("weft_veth");
-    if (!program || !devices) {
-        return; // a data path without them was refused at load
-    }
-    std::map<std::uint64_t, std::string> pods;
-    for (const auto& [container, endpoint] : *snapshot_->endpoints) {
-        pods.emplace(endpoint.netns_cookie, endpoint.netns_path);
-    }
-    const auto stats = veths_.apply(*program, *devices, pods);
-    for (const auto& path : stats.unguarded) {
-        spdlog::warn("event=veth-missing netns={} effect=\"packet sockets in it are not judged on the wire\"", path);
-    }
-    for (const auto& error : stats.errors) {
-        spdlog::error("event=veth-failed error=\"{}\" effect=\"packet sockets of that pod are not judged\"",
-                      error.message());
-    }
 }
 
 void Agent::publish_state() {
@@ -280,7 +260,7 @@ void Agent::publish_state() {
     if (const auto old = published_.get()) {
         *picture = *old;
     }
-    picture->desired = std::make_shared<compiler::DesiredState>(desired_);
+    picture->desired = desired_;
     picture->snapshot = snapshot_;
     if (datapath_) {
         picture->maps = datapath_->maps();
@@ -300,8 +280,6 @@ void Agent::repair() {
     }
     refresh_host();
     sync();
-    veths_.distrust();
-    guard_veths();
     const auto drift = reconciler_.repair();
     if (!drift) {
         spdlog::error("event=repair-failed error=\"{}\"", drift.error().message());
@@ -321,8 +299,8 @@ void Agent::repair() {
 }
 
 Result<> Agent::in_force(const store::LocalEndpoint& endpoint) {
-    const auto wanted = desired_.policy->endpoints.find(endpoint.netns_cookie);
-    if (wanted == desired_.policy->endpoints.end()) {
+    const auto wanted = desired_->policy->endpoints.find(endpoint.netns_cookie);
+    if (wanted == desired_->policy->endpoints.end()) {
         return failure(EAGAIN, "pod {}/{} could not be compiled; see `weft status`", endpoint.namespace_name,
                        endpoint.pod_name);
     }

@@ -15,7 +15,6 @@
 #include "agent/bpf/datapath.hpp"
 #include "agent/bpf/stale_backend.hpp"
 #include "agent/bpf/udp_reaper.hpp"
-#include "agent/bpf/veth_guard.hpp"
 #include "agent/compiler/compiler.hpp"
 #include "agent/enrol/enrolment.hpp"
 #include "agent/reconcile/reconciler.hpp"
@@ -52,8 +51,6 @@ private:
     /// Destroys connected UDP sockets of backends that are gone, now and once more a little later.
     void reap(const std::vector<bpf::StaleBackend>& stale);
     void reap_now(const std::vector<bpf::StaleBackend>& stale);
-    /// Puts the program that judges packets on the wire onto the host's ends of this node's pods' veth pairs.
-    void guard_veths();
     /// Logs what is refused now and was not before.
     void log_refusals();
     void repair();
@@ -69,11 +66,10 @@ private:
     store::Store store_;
     compiler::Compiler compiler_;
     compiler::NodeContext node_;
-    compiler::DesiredState desired_;
+    std::shared_ptr<const compiler::DesiredState> desired_;
     reconcile::Reconciler reconciler_;
     std::unique_ptr<source::ManifestFolder> folder_;
     std::unique_ptr<bpf::Datapath> datapath_;
-    bpf::VethGuard veths_;
     bpf::UdpReaper reaper_ = bpf::UdpReaper::open();
     std::unique_ptr<enrol::EndpointRegistry> registry_;
     std::unique_ptr<enrol::Enrolment> enrolment_;
