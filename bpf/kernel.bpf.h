@@ -60,6 +60,7 @@ struct sock {
 
 struct tcp_sock {
 	struct sock __unused_first; /* the real first member is an inet_connection_sock, which starts with a sock */
+	bool is_mptcp;              /* only in kernels with CONFIG_MPTCP */
 };
 
 struct seq_file;

@@ -10,12 +10,17 @@
 #include "maps/endpoint.bpf.h"
 #include "maps/socket.bpf.h"
 
-/* Sockets of the kernel itself (NFS, SMB, tunnels) never pass the create hook. Only TCP can be asked. */
+/*
+ * Sockets of the kernel itself (NFS, SMB, tunnels) never pass the create hook. Only TCP can be asked. The subflows of
+ * an application's MPTCP socket are made by the kernel as well, but they are the application's.
+ */
 static __always_inline bool socket_is_kernels(struct bpf_sock *sk)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 
-	return tcp && BPF_CORE_READ_BITFIELD_PROBED((struct sock *)tcp, sk_kern_sock);
+	if (!tcp || !BPF_CORE_READ_BITFIELD_PROBED((struct sock *)tcp, sk_kern_sock))
+		return false;
+	return !bpf_core_field_exists(tcp->is_mptcp) || !tcp->is_mptcp;
 }
 
 /* Adds `delta` to the backend's open connections; the first connection makes the entry. */

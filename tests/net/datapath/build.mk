@@ -1,1 +1,1 @@
-$(eval $(call test,datapath_test,$(wildcard tests/net/datapath/*.cpp),world bpfmaps,,net))
+$(eval $(call test,datapath_test,$(wildcard tests/net/datapath/*.cpp),world bpfmaps compiler,,net))
