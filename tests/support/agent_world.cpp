@@ -66,6 +66,11 @@ bool until(const std::function<bool()>& holds, int seconds) {
     return true;
 }
 
+Process::~Process() {
+    (void)::kill(pid_, SIGKILL);
+    (void)::waitpid(pid_, nullptr, 0);
+}
+
 AgentWorld::AgentWorld() : netns_(new_netns()) {
     static std::atomic<int> count{0};
     const auto name = fmt::format("weft-agent-{}-{}", ::getpid(), ++count);

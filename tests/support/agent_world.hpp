@@ -79,6 +79,18 @@ private:
     std::string socket_path_;
 };
 
+/// Kills a program that a test started, and waits for it.
+class Process {
+public:
+    explicit Process(pid_t pid) : pid_(pid) {}
+    ~Process();
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+private:
+    pid_t pid_;
+};
+
 /// A program of this build: "weft", "weftd".
 std::string built_program(const std::string& name);
 
