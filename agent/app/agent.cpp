@@ -11,8 +11,10 @@
 
 #include "agent/app/hook_probe.hpp"
 #include "agent/app/host.hpp"
+#include "agent/app/instance_lock.hpp"
 #include "agent/bpf/conn_reader.hpp"
 #include "agent/bpf/netns.hpp"
+#include "agent/bpf/pins.hpp"
 #include "weft/abi/event.h"
 
 namespace weft::app {
@@ -58,6 +60,9 @@ Result<> Agent::begin() {
     WEFT_ASSIGN(node_.host_netns_cookie, own_netns_cookie());
     WEFT_ASSIGN(node_.host_addresses, host_addresses());
     WEFT_TRY(make_directory(options_.run_dir, 0755));
+    WEFT_ASSIGN(run_dir_lock_, lock_folder("run_dir", options_.run_dir));
+    WEFT_TRY(bpf::PinLayout(options_.pin_dir).create());
+    WEFT_ASSIGN(pin_dir_lock_, lock_folder("pin_dir", options_.pin_dir));
 
     WEFT_ASSIGN(auto folder, source::ManifestFolder::open(options_.manifests));
     folder_ = std::make_unique<source::ManifestFolder>(std::move(folder));

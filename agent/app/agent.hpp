@@ -63,6 +63,7 @@ private:
 
     Options options_;
     Loop& loop_;
+    UniqueFd run_dir_lock_, pin_dir_lock_; ///< no second agent on the same folders
     store::Store store_;
     compiler::Compiler compiler_;
     compiler::NodeContext node_;
