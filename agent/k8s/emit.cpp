@@ -363,6 +363,35 @@ Json to_json(const NetworkPolicy& policy) {
     return json;
 }
 
+const char* mode_text(TlsMode mode) {
+    return mode == TlsMode::kStrict ? "strict" : mode == TlsMode::kPermissive ? "permissive" : "off";
+}
+
+Json to_json(const MeshTls& tls) {
+    Json json = head("weft.dev/v1alpha1", "MeshTLS", tls.meta, true);
+    Json spec = Json::object();
+    if (tls.selector) {
+        spec["selector"] = selector_json(*tls.selector);
+    }
+    if (tls.mode) {
+        spec["mode"] = mode_text(*tls.mode);
+    }
+    for (const auto& [port, mode] : tls.ports) {
+        spec["ports"].push_back({{"port", port}, {"mode", mode_text(mode)}});
+    }
+    json["spec"] = std::move(spec);
+    return json;
+}
+
+Json to_json(const MeshConfig& config) {
+    Json json = head("weft.dev/v1alpha1", "MeshConfig", config.meta, false);
+    json["spec"] = Json::object();
+    if (config.mode) {
+        json["spec"]["tls"]["mode"] = mode_text(*config.mode);
+    }
+    return json;
+}
+
 } // namespace
 
 std::string to_yaml(const Object& object) {

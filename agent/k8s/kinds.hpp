@@ -17,6 +17,8 @@ Service parse_service(const Field& root, Meta meta);
 /// `beta`: discovery.k8s.io/v1beta1, where node and zone are in a topology map.
 EndpointSlice parse_slice(const Field& root, Meta meta, bool beta);
 NetworkPolicy parse_policy(const Field& root, Meta meta);
+MeshTls parse_mesh_tls(const Field& root, Meta meta);
+MeshConfig parse_mesh_config(const Field& root, Meta meta);
 
 /// metadata of an object, or of a pod template.
 Meta parse_meta(const Field& metadata);

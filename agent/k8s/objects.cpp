@@ -54,6 +54,12 @@ constexpr const char* kind_of(const EndpointSlice&) {
 constexpr const char* kind_of(const NetworkPolicy&) {
     return "NetworkPolicy";
 }
+constexpr const char* kind_of(const MeshTls&) {
+    return "MeshTLS";
+}
+constexpr const char* kind_of(const MeshConfig&) {
+    return "MeshConfig";
+}
 
 } // namespace
 

@@ -262,7 +262,33 @@ struct NetworkPolicy {
     friend bool operator==(const NetworkPolicy&, const NetworkPolicy&) = default;
 };
 
-using Object = std::variant<Namespace, Node, ServiceAccount, Pod, Deployment, Service, EndpointSlice, NetworkPolicy>;
+/// What a workload does with mutual TLS.
+enum class TlsMode {
+    kOff, ///< neither dials nor takes it
+    kPermissive, ///< takes plaintext, too
+    kStrict, ///< takes no plaintext from other nodes, but from its own
+};
+
+/// weft.dev/v1alpha1 MeshTLS: the mode of some workloads of its namespace that are enrolled in the mesh.
+struct MeshTls {
+    Meta meta;
+    std::optional<LabelSelector> selector; ///< missing: every workload of the namespace that no other MeshTLS selects
+    std::optional<TlsMode> mode; ///< missing: the mesh's
+    std::map<std::uint16_t, TlsMode> ports; ///< exceptions, by the workload's own port
+
+    friend bool operator==(const MeshTls&, const MeshTls&) = default;
+};
+
+/// weft.dev/v1alpha1 MeshConfig, cluster-scoped; only the one called "default" counts.
+struct MeshConfig {
+    Meta meta;
+    std::optional<TlsMode> mode; ///< of enrolled workloads that no MeshTLS selects; permissive when missing
+
+    friend bool operator==(const MeshConfig&, const MeshConfig&) = default;
+};
+
+using Object = std::variant<Namespace, Node, ServiceAccount, Pod, Deployment, Service, EndpointSlice, NetworkPolicy,
+                            MeshTls, MeshConfig>;
 
 /// Names an object: kind as in YAML ("Pod"), namespace, name.
 struct ObjectKey {

@@ -33,6 +33,8 @@ constexpr std::array kKinds = {
     KindInfo{"EndpointSlice", "discovery.k8s.io", "discovery.k8s.io/v1, discovery.k8s.io/v1beta1", true,
              dns_subdomain_fault},
     KindInfo{"NetworkPolicy", "networking.k8s.io", "networking.k8s.io/v1", true, dns_subdomain_fault},
+    KindInfo{"MeshTLS", "weft.dev", "weft.dev/v1alpha1", true, dns_subdomain_fault},
+    KindInfo{"MeshConfig", "weft.dev", "weft.dev/v1alpha1", false, dns_subdomain_fault},
 };
 
 bool same_but_case(std::string_view a, std::string_view b) {
@@ -93,6 +95,12 @@ Object parse_kind(const KindInfo& info, const Field& root, Meta meta, bool beta)
     }
     if (info.kind == "EndpointSlice") {
         return parse_slice(root, std::move(meta), beta);
+    }
+    if (info.kind == "MeshTLS") {
+        return parse_mesh_tls(root, std::move(meta));
+    }
+    if (info.kind == "MeshConfig") {
+        return parse_mesh_config(root, std::move(meta));
     }
     return parse_policy(root, std::move(meta));
 }

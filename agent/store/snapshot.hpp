@@ -55,6 +55,8 @@ struct Snapshot {
     std::shared_ptr<const Table<k8s::Service>> services = std::make_shared<Table<k8s::Service>>();
     std::shared_ptr<const Table<k8s::EndpointSlice>> slices = std::make_shared<Table<k8s::EndpointSlice>>();
     std::shared_ptr<const Table<k8s::NetworkPolicy>> policies = std::make_shared<Table<k8s::NetworkPolicy>>();
+    std::shared_ptr<const Table<k8s::MeshTls>> mesh_tls = std::make_shared<Table<k8s::MeshTls>>();
+    std::shared_ptr<const Table<k8s::MeshConfig>> mesh_configs = std::make_shared<Table<k8s::MeshConfig>>();
     /// By container id; pods of this node only.
     std::shared_ptr<const std::map<std::string, LocalEndpoint>> endpoints =
         std::make_shared<std::map<std::string, LocalEndpoint>>();

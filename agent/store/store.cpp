@@ -227,6 +227,8 @@ std::shared_ptr<const Snapshot> Store::snapshot() {
     table(next->services);
     table(next->slices);
     table(next->policies);
+    table(next->mesh_tls);
+    table(next->mesh_configs);
     ++next->version;
     state.published = std::move(next);
     return state.published;

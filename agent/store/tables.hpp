@@ -18,7 +18,8 @@ namespace weft::store {
 using Entry = std::variant<std::shared_ptr<const k8s::Namespace>, std::shared_ptr<const k8s::Node>,
                            std::shared_ptr<const k8s::ServiceAccount>, std::shared_ptr<const k8s::Pod>,
                            std::shared_ptr<const k8s::Deployment>, std::shared_ptr<const k8s::Service>,
-                           std::shared_ptr<const k8s::EndpointSlice>, std::shared_ptr<const k8s::NetworkPolicy>>;
+                           std::shared_ptr<const k8s::EndpointSlice>, std::shared_ptr<const k8s::NetworkPolicy>,
+                           std::shared_ptr<const k8s::MeshTls>, std::shared_ptr<const k8s::MeshConfig>>;
 
 inline Entry make_entry(k8s::Object object) {
     return std::visit(
@@ -76,6 +77,7 @@ struct WorkingTable {
 using WorkingTables =
     std::tuple<WorkingTable<k8s::Namespace>, WorkingTable<k8s::Node>, WorkingTable<k8s::ServiceAccount>,
                WorkingTable<k8s::Pod>, WorkingTable<k8s::Deployment>, WorkingTable<k8s::Service>,
-               WorkingTable<k8s::EndpointSlice>, WorkingTable<k8s::NetworkPolicy>>;
+               WorkingTable<k8s::EndpointSlice>, WorkingTable<k8s::NetworkPolicy>, WorkingTable<k8s::MeshTls>,
+               WorkingTable<k8s::MeshConfig>>;
 
 } // namespace weft::store

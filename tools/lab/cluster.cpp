@@ -120,6 +120,12 @@ Result<Cluster::Change> Cluster::apply(const k8s::Object& object) {
     if (const auto* policy = std::get_if<k8s::NetworkPolicy>(&object)) {
         return put(policies_, *policy, object);
     }
+    if (const auto* tls = std::get_if<k8s::MeshTls>(&object)) {
+        return put(mesh_tls_, *tls, object);
+    }
+    if (const auto* config = std::get_if<k8s::MeshConfig>(&object)) {
+        return put(mesh_configs_, *config, object);
+    }
     if (const auto* deployment = std::get_if<k8s::Deployment>(&object)) {
         return put(deployments_, *deployment, object);
     }
@@ -165,6 +171,8 @@ bool Cluster::remove(const k8s::ObjectKey& key) {
            (key.kind == "Service" && services_.erase(name) != 0) ||
            (key.kind == "EndpointSlice" && slices_.erase(name) != 0) ||
            (key.kind == "NetworkPolicy" && policies_.erase(name) != 0) ||
+           (key.kind == "MeshTLS" && mesh_tls_.erase(name) != 0) ||
+           (key.kind == "MeshConfig" && mesh_configs_.erase(name) != 0) ||
            (key.kind == "Deployment" && deployments_.erase(name) != 0) || (key.kind == "Pod" && pods_.erase(name) != 0);
 }
 
@@ -232,6 +240,8 @@ std::vector<k8s::Object> Cluster::published() const {
     take(services_);
     take(slices_);
     take(policies_);
+    take(mesh_tls_);
+    take(mesh_configs_);
     return all;
 }
 

@@ -56,6 +56,8 @@ private:
     store::Table<k8s::Service> services_;
     store::Table<k8s::EndpointSlice> slices_;
     store::Table<k8s::NetworkPolicy> policies_;
+    store::Table<k8s::MeshTls> mesh_tls_;
+    store::Table<k8s::MeshConfig> mesh_configs_;
     store::Table<k8s::Deployment> deployments_;
     store::Table<k8s::Pod> pods_;
     std::map<k8s::ObjectKey, k8s::Object> as_given_; ///< each object as applied, before completion: tells "unchanged"
