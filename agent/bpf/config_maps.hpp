@@ -24,6 +24,7 @@ struct ConfigMaps {
     std::shared_ptr<MapIo> maglev;    ///< weft_maglev_key -> weft_maglev_chunk
     std::shared_ptr<MapIo> member;    ///< weft_member_key -> u32
     std::shared_ptr<MapIo> node_addr; ///< weft_addr -> u32
+    std::shared_ptr<MapIo> tls_port;  ///< weft_addr_port -> u32
     std::shared_ptr<MapIo> config;    ///< u32 0 -> weft_config
 };
 
@@ -40,6 +41,7 @@ struct MapSizes {
     std::uint32_t maglev = 0;
     std::uint32_t member = 0;
     std::uint32_t node_addr = 0;
+    std::uint32_t tls_port = 0;
 
     friend bool operator==(const MapSizes&, const MapSizes&) = default;
 };
@@ -52,7 +54,7 @@ struct ConfigMapField {
     std::uint32_t minimum;
 };
 
-inline constexpr std::array<ConfigMapField, 12> kConfigMaps{{
+inline constexpr std::array<ConfigMapField, 13> kConfigMaps{{
     {"weft_endpoint", &ConfigMaps::endpoint, &MapSizes::endpoint, 1024},
     {"weft_local", &ConfigMaps::local, &MapSizes::local, 1024},
     {"weft_ipcache", &ConfigMaps::ipcache, &MapSizes::ipcache, 4096},
@@ -64,6 +66,7 @@ inline constexpr std::array<ConfigMapField, 12> kConfigMaps{{
     {"weft_maglev", &ConfigMaps::maglev, &MapSizes::maglev, 1024},
     {"weft_member", &ConfigMaps::member, &MapSizes::member, 4096},
     {"weft_node_addr", &ConfigMaps::node_addr, &MapSizes::node_addr, 1024},
+    {"weft_tls_port", &ConfigMaps::tls_port, &MapSizes::tls_port, 1024},
     {"weft_config", &ConfigMaps::config, nullptr, 1},
 }};
 

@@ -58,7 +58,7 @@ Result<> PinLayout::create() const {
                        "or choose another pin directory",
                        root_);
     }
-    for (const std::string& directory : {maps_dir(), links_dir()}) {
+    for (const std::string& directory : {maps_dir(), links_dir(), pods_dir()}) {
         fs::create_directories(directory, error);
         if (error) {
             return failure(error.value(), "creating {}: {}", directory, error.message());
@@ -109,8 +109,10 @@ Result<> detach_pinned(const std::string& path) {
 }
 
 Result<> remove_version(const std::string& version_dir) {
-    for (const std::string& name : names_in(version_dir + "/links")) {
-        WEFT_TRY(detach_pinned(version_dir + "/links/" + name));
+    for (const char* folder : {"/pods", "/links"}) {
+        for (const std::string& name : names_in(version_dir + folder)) {
+            WEFT_TRY(detach_pinned(version_dir + folder + "/" + name));
+        }
     }
     for (const std::string& name : names_in(version_dir + "/maps")) {
         const std::string path = version_dir + "/maps/" + name;
@@ -118,7 +120,8 @@ Result<> remove_version(const std::string& version_dir) {
             return system_failure("removing pin {}", path);
         }
     }
-    for (const std::string& directory : {version_dir + "/links", version_dir + "/maps", version_dir}) {
+    for (const std::string& directory :
+         {version_dir + "/pods", version_dir + "/links", version_dir + "/maps", version_dir}) {
         if (::rmdir(directory.c_str()) != 0 && errno != ENOENT) {
             return system_failure("removing {}", directory);
         }

@@ -3,6 +3,7 @@
 // system; knows nothing of what the objects mean.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,11 @@ public:
     [[nodiscard]] std::string version_dir() const;
     [[nodiscard]] std::string maps_dir() const { return version_dir() + "/maps"; }
     [[nodiscard]] std::string links_dir() const { return version_dir() + "/links"; }
+    /// Links that belong to one pod's network namespace, by its cookie.
+    [[nodiscard]] std::string pods_dir() const { return version_dir() + "/pods"; }
+    [[nodiscard]] std::string pod(std::uint64_t netns_cookie) const {
+        return pods_dir() + "/" + std::to_string(netns_cookie);
+    }
     [[nodiscard]] std::string map(const std::string& name) const { return maps_dir() + "/" + name; }
     [[nodiscard]] std::string link(const std::string& name) const { return links_dir() + "/" + name; }
     /// Directories of other ABI versions that exist.

@@ -200,6 +200,7 @@ private:
     void update_policy(const store::Snapshot& snapshot, const NodeContext& node) {
         if (primed_ && node == node_ && snapshot.namespaces == last_.namespaces && snapshot.pods == last_.pods &&
             snapshot.nodes == last_.nodes && snapshot.policies == last_.policies &&
+            snapshot.mesh_tls == last_.mesh_tls && snapshot.mesh_configs == last_.mesh_configs &&
             snapshot.endpoints == last_.endpoints) {
             return;
         }

@@ -4,6 +4,7 @@
 // Thread: control (or any single thread).
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "agent/compiler/desired_state.hpp"
@@ -16,6 +17,9 @@ struct NodeContext {
     std::string node_name;
     std::uint64_t host_netns_cookie = 0;
     std::vector<Ip> host_addresses; ///< every address of the node itself
+    bool mesh = false; ///< this node has a source of identities: workloads that ask for the mesh are enrolled
+    /// Loopback ports of the agent's listeners in pods, by netns cookie.
+    std::map<std::uint64_t, std::uint16_t> dial_ports;
 
     friend bool operator==(const NodeContext&, const NodeContext&) = default;
 };

@@ -70,6 +70,7 @@ struct PolicyImage {
     Image<weft_ports_key, std::uint64_t> ports;
     Image<weft_addr, std::uint32_t>
         node_addresses; ///< weft_node_addr: addresses that accept node ports; value 1 = this node
+    Image<weft_addr_port, std::uint32_t> tls_ports; ///< weft_tls_port: WEFT_TLS_*, where a port is an exception
 };
 
 /// Names for numbers, so that every tool prints both.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "agent/compiler/mesh.hpp"
 #include "weft/base/content_hash.hpp"
 
 namespace weft::compiler {
@@ -155,6 +156,8 @@ Identities compile_identities(const store::Snapshot& snapshot, const NodeContext
         if (pod->finished() || pod->spec.host_network) {
             continue; // host network pods are their node, for policy as for everybody else
         }
+        const bool remote = pod->spec.node_name != node.node_name;
+        const auto standing = remote && node.mesh ? mesh_standing(snapshot, *pod, nullptr) : MeshStanding{};
         for (const auto& ip : addresses_of(*pod, enrolled)) {
             if (pod->meta.deleting && out.ipcache.contains(ip.raw())) {
                 continue; // the address was given to a newer pod already
@@ -167,7 +170,8 @@ Identities compile_identities(const store::Snapshot& snapshot, const NodeContext
             facts.blocks = around(blocks, ip);
             facts.named_ports = named_ports(*pod, names);
             if (const auto id = table.number(std::move(facts), k8s::key_of(*pod)); id != 0) {
-                out.ipcache[ip.raw()] = {id, 0, 0};
+                out.ipcache[ip.raw()] = {id, peer_flags(standing), 0};
+                add_tls_ports(standing, ip, out.tls_ports);
             }
         }
     }

@@ -40,6 +40,7 @@ struct Identities {
     std::unordered_map<std::uint64_t, IdentityFacts> by_id;
     Image<weft_addr, weft_peer> ipcache;
     Image<weft_cidr_key, weft_peer> cidrs;
+    Image<weft_addr_port, std::uint32_t> tls_ports; ///< of enrolled pods of other nodes
 };
 
 /// The addresses of a pod: what its status says and what CNI said for it on this node.

@@ -2,6 +2,7 @@
 #include "agent/compiler/workloads.hpp"
 
 #include "agent/compiler/identities.hpp"
+#include "agent/compiler/mesh.hpp"
 #include "agent/compiler/policies.hpp"
 #include "weft/base/content_hash.hpp"
 
@@ -103,6 +104,16 @@ PolicyState compile_policy(const store::Snapshot& snapshot, const NodeContext& n
             endpoint.flags = policy.flags;
             endpoint.flags |= switched_on(*pod->second, kAnySource, state.refusals) ? WEFT_ENDPOINT_ANY_SOURCE : 0U;
             endpoint.flags |= switched_on(*pod->second, kBypass, state.refusals) ? WEFT_ENDPOINT_EXTERNAL : 0U;
+            if (node.mesh) {
+                const auto standing = mesh_standing(snapshot, *pod->second, &state.refusals);
+                endpoint.flags |= endpoint_flags(standing);
+                for (const auto& ip : local.ips) {
+                    add_tls_ports(standing, ip, image->tls_ports);
+                }
+            }
+            if (const auto port = node.dial_ports.find(local.netns_cookie); port != node.dial_ports.end()) {
+                endpoint.dial_port = port->second;
+            }
         }
         image->endpoints[local.netns_cookie] = endpoint;
         for (const auto& ip : local.ips) {
@@ -137,6 +148,7 @@ PolicyState compile_policy(const store::Snapshot& snapshot, const NodeContext& n
     names->workloads[workload_id("", node.node_name)] = std::move(self);
     image->ipcache = std::move(identities.ipcache);
     image->cidrs = std::move(identities.cidrs);
+    image->tls_ports.merge(identities.tls_ports);
     state.image = std::move(image);
     state.names = std::move(names);
     return state;

@@ -53,6 +53,7 @@ Result<> PolicyWriter::bind(const bpf::ConfigMaps& maps) {
     WEFT_TRY(cidrs_.bind(maps.cidr));
     WEFT_TRY(policies_.bind(maps.policy));
     WEFT_TRY(ports_.bind(maps.ports));
+    WEFT_TRY(tls_ports_.bind(maps.tls_port));
     return node_addresses_.bind(maps.node_addr);
 }
 
@@ -98,6 +99,9 @@ void PolicyWriter::write_addresses(const PolicyImage& image, ApplyStats& stats) 
     });
     node_addresses_.put_all(image.node_addresses, stats, kAlways, [&](const weft_addr& key, const Error& error) {
         stats.failures.push_back(address_failure(key, node_addresses_.name(), error));
+    });
+    tls_ports_.put_all(image.tls_ports, stats, kAlways, [&](const weft_addr_port& key, const Error& error) {
+        stats.failures.push_back({fmt::format("mode of {}", to_string(key)), tls_ports_.name(), error});
     });
     local_.put_all(image.local_addresses, stats, kAlways, [&](const weft_addr& key, const Error& error) {
         stats.failures.push_back(address_failure(key, local_.name(), error));
@@ -147,6 +151,7 @@ void PolicyWriter::retire(const PolicyImage& image, const std::function<void()>&
     drop(endpoints_, image.endpoints);
     drop(local_, image.local_addresses);
     drop(node_addresses_, image.node_addresses);
+    drop(tls_ports_, image.tls_ports);
     drop(ipcache_, image.ipcache);
     drop(cidrs_, image.cidrs);
 
@@ -185,6 +190,7 @@ Result<bool> PolicyWriter::mend(DriftReport& report) {
     WEFT_TRY(each(cidrs_));
     WEFT_TRY(each(ipcache_));
     WEFT_TRY(each(node_addresses_));
+    WEFT_TRY(each(tls_ports_));
     WEFT_TRY(each(local_));
     WEFT_TRY(each(endpoints_));
     return mended;

@@ -27,7 +27,7 @@ public:
 
     /// Port sets and policy entries.
     void write_rules(const compiler::PolicyImage& image, const compiler::Names* names, ApplyStats& stats);
-    /// Identities of addresses, node addresses, addresses of local workloads.
+    /// Identities of addresses, node addresses, modes of ports, addresses of local workloads.
     void write_addresses(const compiler::PolicyImage& image, ApplyStats& stats);
     /// Endpoints whose rules are all there.
     void flip(const compiler::PolicyImage& image, const compiler::Names* names, ApplyStats& stats);
@@ -50,6 +50,7 @@ private:
     Shadow<weft_policy_key, weft_policy_entry> policies_;
     Shadow<weft_ports_key, std::uint64_t> ports_;
     Shadow<weft_addr, std::uint32_t> node_addresses_;
+    Shadow<weft_addr_port, std::uint32_t> tls_ports_;
     std::shared_ptr<const compiler::PolicyImage> applied_; ///< wholly in the maps; null: not known or not wholly
 
     // Of the current round:

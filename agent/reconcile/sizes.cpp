@@ -17,6 +17,7 @@ bpf::MapSizes wanted_sizes(const compiler::DesiredState& state) {
         sizes.policy = count(state.policy->policies.size());
         sizes.ports = count(state.policy->ports.size());
         sizes.node_addr = count(state.policy->node_addresses.size());
+        sizes.tls_port = count(state.policy->tls_ports.size());
     }
     std::unordered_map<std::uint64_t, bool> sets; // set -> its table is counted
     for (const auto& [id, fragment] : state.services) {

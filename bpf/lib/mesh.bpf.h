@@ -16,11 +16,15 @@
 static __always_inline bool mesh_wanted(const struct weft_endpoint *workload, const struct weft_addr_port *to)
 {
 	const struct weft_peer *peer;
+	const __u32 *mode;
 
 	if (!(workload->flags & WEFT_ENDPOINT_DIALS) || to->proto != IPPROTO_TCP)
 		return false;
 	peer = bpf_map_lookup_elem(&weft_ipcache, &to->addr);
-	return peer && (peer->flags & WEFT_PEER_MESH);
+	if (!peer || !(peer->flags & WEFT_PEER_MESH))
+		return false;
+	mode = bpf_map_lookup_elem(&weft_tls_port, to);
+	return !mode || *mode != WEFT_TLS_OFF;
 }
 
 /* The agent's listener, in the family of `to`. */

@@ -7,6 +7,15 @@
 #include "weft/abi/limits.h"
 #include "weft/abi/mesh.h"
 
+/* workload's own address and port -> WEFT_TLS_*, where that port is an exception. Written by the reconciler */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct weft_addr_port);
+	__type(value, __u32);
+} weft_tls_port SEC(".maps");
+
 /* written by sockops, read and removed by the agent; full: the oldest dial is forgotten, its connection reset */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -45,6 +45,8 @@ int weft_steer(struct bpf_sk_lookup *ctx)
 	const struct weft_endpoint *workload, *sender;
 	const struct weft_peer *peer;
 	__u64 netns, *found;
+	const __u32 *mode;
+	bool strict;
 
 	if (ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
@@ -66,6 +68,10 @@ int weft_steer(struct bpf_sk_lookup *ctx)
 	workload = bpf_map_lookup_elem(&weft_endpoint, &netns);
 	if (!workload || !(workload->flags & WEFT_ENDPOINT_MESH))
 		return SK_PASS;
+	mode = bpf_map_lookup_elem(&weft_tls_port, &local);
+	if (mode && *mode == WEFT_TLS_OFF)
+		return SK_PASS;
+	strict = mode ? *mode == WEFT_TLS_STRICT : (workload->flags & WEFT_ENDPOINT_STRICT) != 0;
 	peer = bpf_map_lookup_elem(&weft_ipcache, &remote.addr);
 	if (peer && (peer->flags & WEFT_PEER_DIALS)) {
 		if (!steer_to_agent(ctx, netns))
@@ -73,7 +79,7 @@ int weft_steer(struct bpf_sk_lookup *ctx)
 		steer_report(&local, &remote, workload, netns, WEFT_REASON_MESH_NOT_READY);
 		return SK_DROP;
 	}
-	if (!(workload->flags & WEFT_ENDPOINT_STRICT))
+	if (!strict)
 		return SK_PASS;
 	found = bpf_map_lookup_elem(&weft_local, &remote.addr);
 	if (found) {

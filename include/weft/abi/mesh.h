@@ -30,6 +30,12 @@ struct weft_mesh_peer {
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_mesh_peer) == 24, "no hidden padding");
 
+/* Value of weft_tls_port; its key is struct weft_addr_port, a workload's own: the mode of a port that is an exception.
+ */
+#define WEFT_TLS_OFF 1
+#define WEFT_TLS_PERMISSIVE 2
+#define WEFT_TLS_STRICT 3
+
 /* Key of weft_mesh_lstn (SOCKHASH): the agent's listener for encrypted connections to this workload. */
 struct weft_mesh_listen_key {
 	__u64 netns;

@@ -44,6 +44,7 @@ inline bpf::ConfigMaps kernel_config_maps(std::uint32_t entries) {
     maps.maglev = kernel_map(kHash, "weft_maglev", sizeof(weft_maglev_key), sizeof(weft_maglev_chunk), entries);
     maps.member = kernel_map(kHash, "weft_member", sizeof(weft_member_key), 4, entries);
     maps.node_addr = kernel_map(kHash, "weft_node_addr", sizeof(weft_addr), 4, entries);
+    maps.tls_port = kernel_map(kHash, "weft_tls_port", sizeof(weft_addr_port), 4, entries);
     maps.config = kernel_map(BPF_MAP_TYPE_ARRAY, "weft_config", 4, sizeof(weft_config), 1);
     return maps;
 }

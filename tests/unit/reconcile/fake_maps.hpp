@@ -119,6 +119,7 @@ struct FakeKernel {
         make<weft_maglev_key, weft_maglev_chunk>(maps.maglev, "weft_maglev", capacity);
         make<weft_member_key, std::uint32_t>(maps.member, "weft_member", capacity);
         make<weft_addr, std::uint32_t>(maps.node_addr, "weft_node_addr", capacity);
+        make<weft_addr_port, std::uint32_t>(maps.tls_port, "weft_tls_port", capacity);
         make<std::uint32_t, weft_config>(maps.config, "weft_config", 1);
         reset_config();
     }

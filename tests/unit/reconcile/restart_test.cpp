@@ -18,6 +18,7 @@ compiler::DesiredState whole() {
     auto image = std::make_shared<compiler::PolicyImage>(*policy({{1, "10.0.0.1", {1001}}}, {{"10.0.1.1", 1001}}));
     image->cidrs[{104, addr("10.0.0.0")}] = {2000, 0, 0};
     image->node_addresses[addr("192.0.2.1")] = 1;
+    image->tls_ports[make_addr_port(Ip(addr("192.0.2.2")), 8080, 6)] = 3;
     return state({service({"a", {"10.96.0.1"}, {"10.0.0.1", "10.0.0.2"}, IPPROTO_TCP, true, true}),
                   service({"dns", {"10.96.0.10"}, {"10.0.0.3", "10.0.0.4"}, IPPROTO_UDP, true})},
                  image);
