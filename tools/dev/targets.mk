@@ -6,7 +6,7 @@ RUN_TESTS      = tools/dev/run-tests --results $(OUT)/results
 by_tier        = $(foreach p,$(TESTS_$(1)),$(1)=$(p))
 # Which kernels `make test` boots, and what runs in them; QEMU_KERNELS= skips them.
 QEMU_KERNELS  ?= 6.1 6.12 7.2
-GUEST_TESTS    = $(filter %/decisions_test %/datapath_test,$(TESTS_all)) $(TESTS_guest)
+GUEST_TESTS    = $(filter %/decisions_test %/datapath_test %/mesh_test,$(TESTS_all)) $(TESTS_guest)
 
 all: $(PROGRAMS) ## build every program (what plain `make` does)
 

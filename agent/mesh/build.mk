@@ -1,0 +1,1 @@
+$(eval $(call library,mesh,$(wildcard agent/mesh/*.cpp),ktls bpfmaps base,-lbpf))

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+#include "agent/mesh/carriage.hpp"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "agent/mesh/sockets.hpp"
+#include "weft/ktls/install.hpp"
+
+namespace weft::mesh {
+
+Carriage::Carriage(Poller& poller, Stats& stats, CarriageOptions options)
+    : poller_(poller), stats_(stats), options_(std::move(options)) {
+    if (options_.kernel_tls && options_.watch) {
+        poller_.post([this] { (void)relay(); }); // tells now what ended while no agent listened
+    }
+}
+
+Carriage::~Carriage() = default;
+
+bool Carriage::kernel_takes(const Joined& joined) const {
+    return options_.kernel_tls &&
+           (!joined.handshake || (!joined.handshake->established().left_over &&
+                                  std::ranges::find(options_.ciphers, joined.handshake->established().traffic.cipher) !=
+                                      options_.ciphers.end()));
+}
+
+ktls::RelayClient* Carriage::relay() {
+    if (relay_) {
+        return &*relay_;
+    }
+    auto client = ktls::RelayClient::connect(options_.relay_socket);
+    if (!client) {
+        return nullptr;
+    }
+    relay_.emplace(std::move(*client));
+    relay_token_ = poller_.add([this](std::uint32_t) { on_relay(); });
+    if (!poller_.watch(relay_token_, relay_->fd(), EPOLLIN) || (options_.watch && !relay_->watch())) {
+        lose_relay();
+        return nullptr;
+    }
+    return &*relay_;
+}
+
+void Carriage::lose_relay() {
+    relay_.reset();
+    poller_.remove(relay_token_);
+    relay_token_ = 0;
+    for (auto& [id, joined] : handed_over_) {
+        stats_.ended(id);
+        give_up(joined, "weft-relay has gone away");
+    }
+    handed_over_.clear();
+    if (options_.watch) {
+        stats_.ended_all(Carrier::kRelay); // they went with it
+    }
+}
+
+void Carriage::on_relay() {
+    while (relay_) {
+        auto message = relay_->receive();
+        if (!message) {
+            return lose_relay();
+        }
+        if (!*message) {
+            return;
+        }
+        answered(**message);
+    }
+}
+
+void Carriage::answered(const ktls::RelayMessage& message) {
+    if (message.head.op == WEFT_RELAY_EVENT) {
+        for (const auto& entry : message.entries) {
+            if (entry.state == WEFT_RELAY_ENDED) {
+                stats_.ended(entry.id);
+            }
+        }
+        return;
+    }
+    if (message.head.op != WEFT_RELAY_HAND_OVER) {
+        return;
+    }
+    const auto found = handed_over_.find(message.head.id);
+    if (found == handed_over_.end()) {
+        return;
+    }
+    if (message.head.status != WEFT_RELAY_OK) {
+        stats_.ended(found->first);
+        give_up(found->second, std::string(ktls::relay_status_text(message.head.status)));
+    }
+    handed_over_.erase(found); // closes this process's copies
+}
+
+void Carriage::take(Joined joined) {
+    if (kernel_takes(joined) && relay() != nullptr) {
+        auto left = take_in_kernel(std::move(joined));
+        if (!left) {
+            return;
+        }
+        joined = std::move(*left);
+    }
+    take_here(std::move(joined));
+}
+
+std::optional<Joined> Carriage::take_in_kernel(Joined joined) {
+    std::uint32_t flags = 0;
+    if (joined.handshake) {
+        if (const auto installed = ktls::install(joined.wire.get(), joined.handshake->established().traffic);
+            !installed) {
+            if (installed.error().untouched) {
+                joined.facts.why_not_kernel = ktls::install_error_name(installed.error().error);
+                return joined;
+            }
+            give_up(joined, std::string(ktls::install_error_name(installed.error().error)));
+            return std::nullopt;
+        }
+        flags = WEFT_RELAY_PEER_TLS;
+        joined.facts.carrier = Carrier::kRelay;
+        joined.handshake.reset(); // the keys are the kernel's now
+    }
+    const std::uint64_t id = stats_.carried(joined.facts);
+    if (const auto sent = relay_->hand_over(id, joined.app.get(), joined.wire.get(), flags); !sent) {
+        stats_.ended(id);
+        give_up(joined, sent.error().message());
+        return std::nullopt;
+    }
+    handed_over_.emplace(id, std::move(joined));
+    return std::nullopt;
+}
+
+void Carriage::take_here(Joined joined) {
+    auto carried = [&]() -> CarriedPtr {
+        const int app = joined.app.get();
+        const int wire = joined.wire.get();
+        if (joined.handshake) {
+            joined.facts.carrier = Carrier::kUserspace;
+            return CarriedPtr(new Carried{std::move(joined.app), std::move(joined.wire),
+                                          ktls::UserspaceRelay(joined.handshake->release(), app, wire), joined.facts});
+        }
+        return CarriedPtr(
+            new Carried{std::move(joined.app), std::move(joined.wire), PlainRelay(app, wire), joined.facts});
+    }();
+    carried->id = stats_.carried(carried->facts);
+    const auto token = poller_.add({});
+    poller_.set_handler(token, [this, token](std::uint32_t events) { step(token, events); });
+    const bool watched = poller_.watch(token, carried->app.get(), ktls::UserspaceRelay::kEvents).has_value() &&
+                         poller_.watch(token, carried->wire.get(), ktls::UserspaceRelay::kEvents).has_value();
+    carried_.emplace(token, std::move(carried));
+    if (!watched) {
+        return end(token, false);
+    }
+    step(token, 0);
+}
+
+void Carriage::step(Poller::Token token, std::uint32_t events) {
+    const auto found = carried_.find(token);
+    if (found == carried_.end()) {
+        return;
+    }
+    Carried& carried = *found->second;
+    const bool broken = (events & EPOLLERR) != 0;
+    const auto state = std::visit([broken](auto& relay) { return relay.step(broken); }, carried.relay);
+    if (state == ktls::UserspaceRelay::State::kAgain) {
+        poller_.set_deadline(token, Poller::Clock::now());
+    } else if (state == ktls::UserspaceRelay::State::kEnded) {
+        const auto* tls = std::get_if<ktls::UserspaceRelay>(&carried.relay);
+        end(token, tls != nullptr ? tls->reason() == WEFT_RELAY_REASON_FINISHED
+                                  : std::get<PlainRelay>(carried.relay).finished());
+    }
+}
+
+void Carriage::end(Poller::Token token, bool in_order) {
+    const auto found = carried_.find(token);
+    const CarriedPtr carried = std::move(found->second);
+    carried_.erase(found);
+    poller_.remove(token);
+    stats_.ended(carried->id);
+    if (!in_order) {
+        reset(carried->app);
+        reset(carried->wire);
+    }
+}
+
+void Carriage::give_up(Joined& joined, const std::string& detail) {
+    stats_.failed(joined.facts, MeshFailure::kHandOver, detail);
+    joined.handshake.reset();
+    reset(joined.app);
+    reset(joined.wire);
+}
+
+void Carriage::close_if(const std::function<bool(const ConnectionFacts&)>& wanted) {
+    std::vector<Poller::Token> here;
+    for (const auto& [token, carried] : carried_) {
+        if (wanted(carried->facts)) {
+            here.push_back(token);
+        }
+    }
+    std::ranges::for_each(here, [this](Poller::Token token) { end(token, false); });
+    if (!options_.watch || relay() == nullptr) {
+        return;
+    }
+    for (const auto& [id, facts] : stats_.connections()) {
+        if (facts.carrier == Carrier::kRelay && wanted(facts) && !relay_->close(id)) {
+            return lose_relay(); // a relay that cannot be told is not to be trusted with revoked connections
+        }
+    }
+}
+
+} // namespace weft::mesh

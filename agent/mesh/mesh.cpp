@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+#include "agent/mesh/mesh.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "agent/mesh/worker.hpp"
+#include "weft/abi/socket.h"
+
+namespace weft::mesh {
+
+Mesh::Mesh(MeshOptions options, KernelState kernel, Stats::OnFailure on_failure)
+    : options_(std::move(options)), kernel_(std::move(kernel)), stats_(std::move(on_failure)),
+      steering_(bpf::PinLayout(options_.pin_dir)), view_(std::make_shared<const View>()) {}
+
+Mesh::~Mesh() = default;
+
+Result<std::unique_ptr<Mesh>> Mesh::start(MeshOptions options, KernelState kernel, Stats::OnFailure on_failure) {
+    std::unique_ptr<Mesh> mesh(new Mesh(std::move(options), std::move(kernel), std::move(on_failure)));
+    if (::mkdir(mesh->options_.cgroup.c_str(), 0755) != 0 && errno != EEXIST) {
+        return system_failure("making cgroup {}", mesh->options_.cgroup);
+    }
+    mesh->home_netns_.reset(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (!mesh->home_netns_.valid()) {
+        return system_failure("opening the agent's own network namespace");
+    }
+    mesh->probe_ = ktls::probe_kernel();
+    CarriageOptions carriage;
+    carriage.kernel_tls = mesh->probe_.tier == ktls::Tier::kRelay && !mesh->options_.relay_socket.empty();
+    carriage.ciphers = mesh->probe_.ciphers;
+    carriage.relay_socket = mesh->options_.relay_socket;
+    for (std::size_t i = 0; i < std::max<std::size_t>(mesh->options_.workers, 1); ++i) {
+        carriage.watch = i == 0;
+        WEFT_ASSIGN(auto worker,
+                    Worker::start(mesh->kernel_, mesh->stats_, mesh->options_.limits, carriage, mesh->home_netns_.get(),
+                                  [raw = mesh.get()] { return std::atomic_load(&raw->view_); }));
+        mesh->workers_.push_back(std::move(worker));
+    }
+    return mesh;
+}
+
+void Mesh::set_program(int program) {
+    program_ = program;
+    for (const auto& [cookie, pod] : pods_) {
+        if (auto attached = steering_.attach(cookie, pod->netns.get(), program_); !attached) {
+            trouble_.push_back(attached.error().message());
+        }
+    }
+}
+
+Result<> Mesh::open_pod(const Workload& workload) {
+    WEFT_ASSIGN(auto made, make_pod_sockets(workload.netns_path, options_.cgroup));
+    for (const auto* fd : {&made.dial4, &made.dial6}) {
+        if (fd->valid()) {
+            WEFT_TRY(kernel_.mark(fd->get(), workload.netns_cookie, WEFT_SOCKET_AGENT));
+        }
+    }
+    for (const auto* fd : {&made.carrier4, &made.carrier6}) {
+        if (fd->valid()) {
+            WEFT_TRY(kernel_.mark(fd->get(), workload.netns_cookie, WEFT_SOCKET_CARRIER));
+            WEFT_TRY(kernel_.set_listener(workload.netns_cookie, fd == &made.carrier4 ? AF_INET : AF_INET6, fd->get()));
+        }
+    }
+    WEFT_TRY(steering_.attach(workload.netns_cookie, made.netns.get(), program_));
+    const auto pod = std::make_shared<const PodSockets>(std::move(made));
+    pods_[workload.netns_cookie] = pod;
+    dial_ports_[workload.netns_cookie] = pod->dial_port;
+    for (const auto& worker : workers_) {
+        worker->add_pod(workload.netns_cookie, pod);
+    }
+    return {};
+}
+
+void Mesh::close_pod(std::uint64_t cookie) {
+    if (auto detached = steering_.detach(cookie); !detached) {
+        trouble_.push_back(detached.error().message());
+    }
+    kernel_.remove_listener(cookie, AF_INET);
+    kernel_.remove_listener(cookie, AF_INET6);
+    for (const auto& worker : workers_) {
+        worker->remove_pod(cookie);
+    }
+    pods_.erase(cookie);
+    dial_ports_.erase(cookie);
+}
+
+void Mesh::update(std::shared_ptr<const View> view) {
+    trouble_.clear();
+    std::vector<std::uint64_t> gone;
+    for (const auto& [cookie, pod] : pods_) {
+        if (!view->workloads.contains(cookie)) {
+            gone.push_back(cookie);
+        }
+    }
+    std::atomic_store(&view_, view);
+    std::ranges::for_each(gone, [this](std::uint64_t cookie) { close_pod(cookie); });
+    std::set<std::uint64_t> wanted;
+    for (const auto& [cookie, workload] : view->workloads) {
+        wanted.insert(cookie);
+        if (pods_.contains(cookie)) {
+            continue;
+        }
+        if (auto opened = open_pod(*workload); !opened) {
+            trouble_.push_back(fmt::format("pod {}: {}", workload->name(), opened.error().message()));
+        }
+    }
+    if (auto kept = steering_.keep_only(wanted); !kept) {
+        trouble_.push_back(kept.error().message());
+    }
+}
+
+void Mesh::close_if(std::function<bool(const ConnectionFacts&)> wanted) {
+    for (const auto& worker : workers_) {
+        worker->close_if(wanted);
+    }
+}
+
+} // namespace weft::mesh

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+#include "agent/mesh/outbound.hpp"
+
+#include <netinet/in.h>
+#include <sys/epoll.h>
+
+#include "agent/mesh/sockets.hpp"
+#include "weft/abi/socket.h"
+#include "weft/ktls/install.hpp"
+
+namespace weft::mesh {
+namespace {
+
+class Outbound : public std::enable_shared_from_this<Outbound> {
+public:
+    Outbound(Surroundings& around, std::shared_ptr<const Workload> workload, std::shared_ptr<const PodSockets> pod,
+             UniqueFd app)
+        : around_(around), pod_(std::move(pod)), app_(std::move(app)) {
+        facts_.side = Side::kClient;
+        facts_.workload = std::move(workload);
+        facts_.began_ns = monotonic_ns();
+        ++around_.pending;
+    }
+    ~Outbound() { --around_.pending; }
+    Outbound(const Outbound&) = delete;
+    Outbound& operator=(const Outbound&) = delete;
+
+    void start() {
+        tune(app_.get());
+        const auto from = other_end(app_.get());
+        if (!from) {
+            return; // the application is gone already
+        }
+        facts_.app = *from;
+        const auto dial = around_.kernel.take_dial(facts_.workload->netns_cookie, *from);
+        if (!dial || !*dial) {
+            return fail(MeshFailure::kNotDialled, dial ? "no hook has seen it" : dial.error().message());
+        }
+        facts_.remote = (*dial)->backend;
+        facts_.asked = (*dial)->asked;
+        facts_.cookie = (*dial)->cookie;
+        facts_.began_ns = static_cast<std::int64_t>((*dial)->connect_ns);
+        const auto view = around_.view();
+        const auto peer = view->peers.find(Ip(facts_.remote.addr));
+        if (peer == view->peers.end()) {
+            return fail(MeshFailure::kUnknownPeer, "the Pod at that address is gone");
+        }
+        facts_.peer = peer->second;
+        const auto context = view->contexts.find(facts_.workload->id);
+        if (context == view->contexts.end()) {
+            return fail(MeshFailure::kNoCredentials, "see `weft identity list`");
+        }
+        context_ = context->second;
+        if (around_.pending > around_.limits.pending) {
+            return fail(MeshFailure::kTooMany, "the node is busy with others");
+        }
+        if (const auto connected = connect(); !connected) {
+            fail(MeshFailure::kConnectFailed, connected.error().message());
+        }
+    }
+
+private:
+    Result<> connect() {
+        WEFT_ASSIGN(wire_, socket_in(pod_->netns.get(), around_.home_netns, family_of(facts_.remote.addr)));
+        WEFT_TRY(around_.kernel.mark(wire_.get(), facts_.workload->netns_cookie, WEFT_SOCKET_AGENT));
+        tune(wire_.get());
+        // The wire shows the port that the application has. Somebody else may have it on this address: then any other.
+        const bool v4 = Ip(facts_.remote.addr).is_v4();
+        const weft_addr own = (v4 ? facts_.workload->addr4 : facts_.workload->addr6).raw();
+        for (const std::uint16_t port : {facts_.app.port, std::uint16_t{0}}) {
+            const SocketAddress at(weft_addr_port{own, port, IPPROTO_TCP, 0});
+            if (::bind(wire_.get(), at.get(), at.size) == 0) {
+                break;
+            }
+        }
+        const SocketAddress to(facts_.remote);
+        token_ = around_.poller.add([self = shared_from_this()](std::uint32_t events) { self->on_event(events); });
+        around_.poller.set_deadline(token_, Poller::Clock::now() + around_.limits.connect);
+        if (::connect(wire_.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) {
+            return system_failure("connecting to {}", to_string(facts_.remote));
+        }
+        WEFT_TRY(around_.poller.watch(token_, wire_.get(), EPOLLOUT));
+        // Only whether the application has reset it: its bytes wait in its socket.
+        return around_.poller.watch(token_, app_.get(), EPOLLET);
+    }
+
+    void on_event(std::uint32_t events) {
+        const auto self = shared_from_this(); // finish() drops the poller's reference
+        if (events == 0) {
+            if (handshake_) {
+                handshake_->time_out();
+                return fail_handshake();
+            }
+            return fail(MeshFailure::kConnectFailed, "no answer in time");
+        }
+        if (connect_error(app_.get()) != 0) { // reset by the application
+            return finish();
+        }
+        if (!handshake_ && !begin_handshake()) {
+            return;
+        }
+        switch (handshake_->step()) {
+        case ktls::Step::kWantRead:
+            return wait_for(EPOLLIN);
+        case ktls::Step::kWantWrite:
+            return wait_for(EPOLLOUT);
+        case ktls::Step::kFailed:
+            return fail_handshake();
+        case ktls::Step::kDone:
+            return carry();
+        }
+    }
+
+    /// True when the connection stands and the handshake can go on.
+    bool begin_handshake() {
+        if (const int error = connect_error(wire_.get()); error != 0) {
+            fail(MeshFailure::kConnectFailed, std::strerror(error));
+            return false;
+        }
+        if (!other_end(wire_.get())) {
+            return false; // an event of the application's end: still connecting
+        }
+        facts_.wire_ns = monotonic_ns();
+        if (around_.kernel_tls) {
+            (void)ktls::prepare(wire_.get()); // install() says it again, with the consequence
+        }
+        ktls::ClientOptions options;
+        options.authorise = [view = around_.view(), at = facts_.remote.addr](const ktls::Peer& peer) {
+            return view->authorise(at, peer);
+        };
+        options.server = facts_.peer;
+        options.resumption_key = facts_.peer->to_string() + " " + to_string(facts_.remote);
+        auto handshake = ktls::Handshake::client(context_, wire_.get(), std::move(options));
+        if (!handshake) {
+            fail(MeshFailure::kNoResources, handshake.error().message());
+            return false;
+        }
+        handshake_.emplace(std::move(*handshake));
+        around_.poller.set_deadline(token_, Poller::Clock::now() + around_.limits.handshake);
+        return true;
+    }
+
+    void wait_for(std::uint32_t events) {
+        if (const auto watched = around_.poller.watch(token_, wire_.get(), events); !watched) {
+            fail(MeshFailure::kNoResources, watched.error().message());
+        }
+    }
+
+    void carry() {
+        const ktls::Established& done = handshake_->established();
+        facts_.handshake_ns = monotonic_ns();
+        facts_.peer = done.peer.id;
+        facts_.peer_serial = done.peer.serial;
+        facts_.own_serial = context_->serial();
+        facts_.cipher = ktls::cipher_name(done.traffic.cipher);
+        facts_.group = done.group;
+        facts_.resumed = done.resumed;
+        release_descriptors();
+        around_.carry({std::move(app_), std::move(wire_), std::move(handshake_), facts_});
+        finish();
+    }
+
+    void release_descriptors() {
+        // Failing, the descriptor reports to a number that nobody has any more.
+        (void)around_.poller.watch(token_, app_.get(), 0);
+        (void)around_.poller.watch(token_, wire_.get(), 0);
+    }
+
+    void fail_handshake() {
+        const auto& failure = handshake_->failure();
+        if (failure.peer) {
+            facts_.peer = failure.peer->id;
+            facts_.peer_serial = failure.peer->serial;
+        }
+        around_.stats.failed(facts_, failure.reason, failure.detail);
+        finish();
+    }
+
+    void fail(MeshFailure reason, const std::string& detail) {
+        around_.stats.failed(facts_, reason, detail);
+        finish();
+    }
+
+    /// The end of this object's part; what it still has is reset.
+    void finish() {
+        handshake_.reset();
+        reset(app_);
+        reset(wire_);
+        if (token_ != 0) {
+            around_.poller.remove(token_);
+            token_ = 0;
+        }
+    }
+
+    Surroundings& around_;
+    std::shared_ptr<const PodSockets> pod_;
+    std::shared_ptr<const ktls::Context> context_;
+    UniqueFd app_;
+    UniqueFd wire_;
+    std::optional<ktls::Handshake> handshake_;
+    ConnectionFacts facts_;
+    Poller::Token token_ = 0;
+};
+
+} // namespace
+
+void start_outbound(Surroundings& around, std::shared_ptr<const Workload> workload,
+                    std::shared_ptr<const PodSockets> pod, UniqueFd app) {
+    std::make_shared<Outbound>(around, std::move(workload), std::move(pod), std::move(app))->start();
+}
+
+} // namespace weft::mesh

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// A pod's application dials an enrolled workload on another node: connect to it from the pod, prove both identities,
+// and join the two connections. Thread: the worker that accepted it.
+#pragma once
+
+#include "agent/mesh/pod_sockets.hpp"
+#include "agent/mesh/surroundings.hpp"
+
+namespace weft::mesh {
+
+/// Takes over a connection that the pod's dial listener accepted. It looks after itself from here on; whatever fails
+/// resets the application's connection.
+void start_outbound(Surroundings& around, std::shared_ptr<const Workload> workload,
+                    std::shared_ptr<const PodSockets> pod, UniqueFd app);
+
+} // namespace weft::mesh

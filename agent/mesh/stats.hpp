@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// What became of the mesh's connections: counters for metrics, the living ones for `weft conn list`, and a report for
+// each that failed, from which a flow is made. Thread: any.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/mesh/view.hpp"
+#include "weft/abi/types.h"
+#include "weft/ktls/failure.hpp"
+
+namespace weft::mesh {
+
+/// X(enumerator, the word in metrics and flows, what happened): failures that are not the handshake's own.
+#define WEFT_MESH_FAILURES(X)                                                                                          \
+    X(kNotDialled, "not-dialled", "a connection to the agent's listener that no application dialled: closed")          \
+    X(kUnknownPeer, "unknown-peer", "no identity is known for the peer's address: reset")                              \
+    X(kNoCredentials, "no-credentials", "the workload has no valid certificate: reset")                                \
+    X(kConnectFailed, "connect-failed", "the peer or the application did not take the connection: reset")              \
+    X(kPlaintext, "plaintext-refused", "the first bytes are no Weft handshake, and the workload is strict: reset")     \
+    X(kNoResources, "no-resources", "descriptors, ports or memory ran out: reset")                                     \
+    X(kHandOver, "hand-over-failed", "the connection could not be given to whoever moves its bytes: reset")            \
+    X(kTooMany, "too-many-handshakes", "more connections than allowed wait for their handshake: reset")
+
+enum class MeshFailure : std::uint8_t {
+#define WEFT_MESH_FAILURE_ENUMERATOR(name, word, meaning) name,
+    WEFT_MESH_FAILURES(WEFT_MESH_FAILURE_ENUMERATOR)
+#undef WEFT_MESH_FAILURE_ENUMERATOR
+        kCount
+};
+std::string_view failure_name(MeshFailure failure);
+
+/// Seen from the workload of this node.
+enum class Side : std::uint8_t { kClient, kServer };
+
+/// How a connection's bytes are moved.
+enum class Carrier : std::uint8_t { kRelay, kUserspace, kPlaintext };
+std::string_view carrier_name(Carrier carrier);
+
+/// One connection.
+struct ConnectionFacts {
+    Side side = Side::kClient;
+    std::shared_ptr<const Workload> workload;
+    weft_addr_port app{};    ///< the application's own end
+    weft_addr_port remote{}; ///< the peer's end on the wire
+    weft_addr_port asked{};  ///< client: what the application asked for
+    std::uint64_t cookie = 0; ///< client: of the application's socket
+    std::optional<SpiffeId> peer;
+    std::string peer_serial;
+    std::string own_serial;
+    std::string cipher;
+    std::string group;
+    bool resumed = false;
+    Carrier carrier = Carrier::kUserspace;
+    std::string why_not_kernel; ///< why this connection is in user space though others are not; empty: no such case
+    std::int64_t began_ns = 0;     ///< CLOCK_MONOTONIC: connect, or accept
+    std::int64_t wire_ns = 0;      ///< the connection between the nodes stands
+    std::int64_t handshake_ns = 0; ///< the handshake is done
+    std::int64_t carried_ns = 0;   ///< both ends are joined
+};
+
+/// A connection that failed before it carried a byte of the application's.
+struct FailureReport {
+    ConnectionFacts facts;
+    std::string reason; ///< failure_name()
+    std::string detail; ///< one line for people
+};
+
+class Stats {
+public:
+    using OnFailure = std::function<void(const FailureReport&)>;
+    /// `on_failure` is called on a worker and must not block.
+    explicit Stats(OnFailure on_failure = {});
+
+    void failed(const ConnectionFacts& facts, ktls::Failure reason, const std::string& detail);
+    void failed(const ConnectionFacts& facts, MeshFailure reason, const std::string& detail);
+    /// A connection begins to carry bytes; the number names it until ended().
+    std::uint64_t carried(ConnectionFacts facts);
+    void ended(std::uint64_t id);
+    void ended_all(Carrier carrier);
+
+    [[nodiscard]] std::map<std::uint64_t, ConnectionFacts> connections() const;
+    /// Failures by side and reason, those that never happened left out.
+    [[nodiscard]] std::map<std::pair<Side, std::string>, std::uint64_t> failures() const;
+    struct Totals {
+        std::map<std::pair<Side, Carrier>, std::uint64_t> opened;
+        std::uint64_t resumed = 0;
+        /// Bucket i counts handshakes of less than 2^i microseconds that are not in a lower one; the last takes the
+        /// rest.
+        std::array<std::uint64_t, 24> handshake_us{};
+        std::uint64_t handshake_sum_us = 0;
+    };
+    [[nodiscard]] Totals totals() const;
+
+private:
+    void failed(const ConnectionFacts& facts, std::string_view reason, const std::string& detail);
+
+    OnFailure on_failure_;
+    mutable std::mutex mutex_; ///< guards all below: a handful of instructions per connection
+    std::map<std::pair<Side, std::string>, std::uint64_t> failures_;
+    std::map<std::uint64_t, ConnectionFacts> connections_;
+    std::uint64_t next_; ///< begins at the time of start: weft-relay may still carry what an earlier agent numbered
+    Totals totals_;
+};
+
+/// CLOCK_MONOTONIC, as the hooks' times.
+std::int64_t monotonic_ns();
+
+} // namespace weft::mesh

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// What every connection of one worker needs, in one place. Borrowed: the worker outlives its connections.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "agent/mesh/kernel_state.hpp"
+#include "agent/mesh/poller.hpp"
+#include "agent/mesh/stats.hpp"
+#include "agent/mesh/view.hpp"
+#include "weft/ktls/handshake.hpp"
+
+namespace weft::mesh {
+
+struct Limits {
+    std::chrono::milliseconds connect{30'000};  ///< until the peer or the application takes the connection
+    std::chrono::milliseconds handshake{10'000}; ///< from the first byte to the last
+    std::chrono::milliseconds silence{200}; ///< permissive: a peer that says nothing waits for the server to speak
+    std::size_t pending = 4096; ///< per worker: connections that do not carry yet
+};
+
+/// Two ends that belong together, ready to carry.
+struct Joined {
+    UniqueFd app; ///< to the application
+    UniqueFd wire; ///< to the other node
+    std::optional<ktls::Handshake> handshake; ///< done; none: plaintext
+    ConnectionFacts facts;
+};
+
+struct Surroundings {
+    Poller& poller;
+    const KernelState& kernel;
+    Stats& stats;
+    const Limits& limits;
+    int home_netns; ///< descriptor of the agent's own network namespace
+    bool kernel_tls; ///< the kernel takes records: sockets are prepared early
+    std::function<std::shared_ptr<const View>()> view;
+    std::function<void(Joined)> carry;
+    std::size_t pending = 0; ///< connections that do not carry yet
+};
+
+} // namespace weft::mesh

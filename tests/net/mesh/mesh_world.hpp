@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Two enrolled workloads that take each other for pods of another node, with the real hooks and the real mesh between
+// them: every connection of the client's to the server's addresses goes by mutual TLS.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "agent/mesh/mesh.hpp"
+#include "tests/net/datapath/family.hpp"
+#include "tests/net/ktls/pki.hpp"
+#include "tests/net/ktls/relay.hpp"
+
+namespace weft::test {
+
+class MeshWorld : public DatapathTest {
+protected:
+    MeshWorld();
+    ~MeshWorld() override;
+
+    /// Starts the mesh, with weft-relay where the kernel takes records, and enrolls both workloads.
+    void start(mesh::Limits limits = {});
+    /// Gives the mesh what `view` says now, and the hooks the ports that it answers.
+    void publish();
+    /// What `view` and the hooks say of both workloads.
+    void set_mode(k8s::TlsMode mode);
+    /// Takes the client's publication back: it dials by plaintext, but may still dial by mutual TLS.
+    void withdraw_client();
+
+    /// A connection of the client's application to the server's, both ends; the server's is invalid if it did not come.
+    struct Ends {
+        UniqueFd client;
+        UniqueFd server;
+        int error = 0; ///< of connect
+    };
+    Ends connect(std::uint16_t port = 8080);
+    UniqueFd listen_in_server(std::uint16_t port = 8080);
+
+    [[nodiscard]] std::uint64_t failures(mesh::Side side, const std::string& reason) const;
+    [[nodiscard]] static bool kernel_tls();
+
+    ktls::test::Authority authority;
+    mesh::View view;
+    std::vector<mesh::FailureReport> reports; ///< guarded by the mesh being idle: read it after eventually()
+    std::mutex reports_mutex;
+    std::unique_ptr<mesh::Mesh> mesh;
+    std::optional<ktls::test::Relay> relay;
+    std::uint32_t endpoint_flags = WEFT_ENDPOINT_MESH | WEFT_ENDPOINT_DIALS;
+    std::uint32_t client_withdrawn = 0;
+
+private:
+    void add(const Netns& netns, const std::string& name, const std::string& account, const std::string& v4,
+             const std::string& v6);
+    std::string pins_;
+};
+
+/// Sends and receives everything, at once, and says whether all bytes came as sent. `seed` makes the content.
+bool exchange(int sender, int receiver, std::size_t bytes, unsigned seed);
+/// All bytes until the end; nullopt and errno when it broke.
+std::optional<std::string> read_all(int fd);
+
+} // namespace weft::test
