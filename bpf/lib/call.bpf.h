@@ -8,10 +8,10 @@
 #include "lib/select_backend.bpf.h"
 #include "lib/socket.bpf.h"
 
-/* Outcomes of call_begin. */
-#define WEFT_CALL_GO 0   /* judge and translate it */
-#define WEFT_CALL_PASS 1 /* not ours: leave it alone */
-#define WEFT_CALL_REFUSE 2
+/* What a hook returns to the kernel, and call_begin's word that the call is to be judged and translated. */
+#define WEFT_CALL_REFUSED 0
+#define WEFT_CALL_PASS 1
+#define WEFT_CALL_GO 2
 
 /* One call that names a destination. */
 struct weft_call {
@@ -27,7 +27,7 @@ struct weft_call {
 static __always_inline int call_refuse(void)
 {
 	(void)bpf_set_retval(-ECONNREFUSED); /* cannot fail for a valid errno; without it the caller sees EPERM */
-	return 0;
+	return WEFT_CALL_REFUSED;
 }
 
 static __always_inline void call_report(const struct weft_call *call, const struct weft_socket *socket,
@@ -51,8 +51,40 @@ static __always_inline void call_report(const struct weft_call *call, const stru
 	event_send(event);
 }
 
-/* Finds (or makes) the socket's state and its workload. */
-static __always_inline int call_begin(struct bpf_sock_addr *ctx, const struct weft_call *call,
+/* Reads and writes the address of a bpf_sock_addr context, whichever family. */
+static __always_inline void call_read(struct bpf_sock_addr *ctx, bool v4, struct weft_addr_port *end)
+{
+	if (v4) {
+		end->addr = addr_v4(ctx->user_ip4);
+	} else {
+		end->addr.word[0] = ctx->user_ip6[0];
+		end->addr.word[1] = ctx->user_ip6[1];
+		end->addr.word[2] = ctx->user_ip6[2];
+		end->addr.word[3] = ctx->user_ip6[3];
+	}
+	end->port = bpf_ntohs((__u16)ctx->user_port);
+	end->proto = (__u8)ctx->protocol;
+	end->pad = 0;
+}
+
+static __always_inline void call_write(struct bpf_sock_addr *ctx, bool v4, const struct weft_addr_port *end)
+{
+	if (v4) {
+		ctx->user_ip4 = end->addr.word[3];
+	} else {
+		ctx->user_ip6[0] = end->addr.word[0];
+		ctx->user_ip6[1] = end->addr.word[1];
+		ctx->user_ip6[2] = end->addr.word[2];
+		ctx->user_ip6[3] = end->addr.word[3];
+	}
+	ctx->user_port = bpf_htons(end->port);
+}
+
+/*
+ * Fills *call with what the application asks for, and finds (or makes) the socket's state and its workload. Returns
+ * WEFT_CALL_GO, or what the hook returns.
+ */
+static __always_inline int call_begin(struct bpf_sock_addr *ctx, bool v4, struct weft_call *call,
                                       struct weft_socket **out_socket, const struct weft_endpoint **out_workload)
 {
 	struct bpf_sock *sk = ctx->sk;
@@ -61,6 +93,8 @@ static __always_inline int call_begin(struct bpf_sock_addr *ctx, const struct we
 
 	if (!sk)
 		return WEFT_CALL_PASS;
+	call_read(ctx, v4, &call->asked);
+	call->to = call->asked;
 	socket = bpf_sk_storage_get(&weft_socket, sk, NULL, 0);
 	if (!socket) {
 		/* Either older than our hooks, or the kernel's own. */
@@ -71,7 +105,7 @@ static __always_inline int call_begin(struct bpf_sock_addr *ctx, const struct we
 		socket = bpf_sk_storage_get(&weft_socket, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!socket) {
 			count_reason(WEFT_REASON_STORAGE_FAILED, WEFT_EGRESS);
-			return WEFT_CALL_REFUSE;
+			return call_refuse();
 		}
 		socket->netns = bpf_get_netns_cookie(ctx);
 	}
@@ -82,10 +116,11 @@ static __always_inline int call_begin(struct bpf_sock_addr *ctx, const struct we
 		if (addr_is_self(&call->asked.addr) || unknown_may_pass())
 			return WEFT_CALL_PASS;
 		count_reason(WEFT_REASON_UNKNOWN_WORKLOAD, WEFT_EGRESS);
-		return WEFT_CALL_REFUSE;
+		return call_refuse();
 	}
 	if (workload->flags & WEFT_ENDPOINT_EXTERNAL)
 		return WEFT_CALL_PASS;
+	call->cookie = bpf_get_socket_cookie(ctx);
 	*out_socket = socket;
 	*out_workload = workload;
 	return WEFT_CALL_GO;
@@ -136,35 +171,6 @@ static __always_inline int call_decide(struct weft_call *call, const struct weft
 	};
 
 	return policy_decide(workload, &question, &call->rule);
-}
-
-/* Reads and writes the address of a bpf_sock_addr context, whichever family. */
-static __always_inline void call_read(struct bpf_sock_addr *ctx, bool v4, struct weft_addr_port *end)
-{
-	if (v4) {
-		end->addr = addr_v4(ctx->user_ip4);
-	} else {
-		end->addr.word[0] = ctx->user_ip6[0];
-		end->addr.word[1] = ctx->user_ip6[1];
-		end->addr.word[2] = ctx->user_ip6[2];
-		end->addr.word[3] = ctx->user_ip6[3];
-	}
-	end->port = bpf_ntohs((__u16)ctx->user_port);
-	end->proto = (__u8)ctx->protocol;
-	end->pad = 0;
-}
-
-static __always_inline void call_write(struct bpf_sock_addr *ctx, bool v4, const struct weft_addr_port *end)
-{
-	if (v4) {
-		ctx->user_ip4 = end->addr.word[3];
-	} else {
-		ctx->user_ip6[0] = end->addr.word[0];
-		ctx->user_ip6[1] = end->addr.word[1];
-		ctx->user_ip6[2] = end->addr.word[2];
-		ctx->user_ip6[3] = end->addr.word[3];
-	}
-	ctx->user_port = bpf_htons(end->port);
 }
 
 #endif

@@ -28,14 +28,9 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, bool v4)
 	__u64 revision = config ? config->revision : 0; /* read before the decision: a later change judges again */
 	int begin;
 
-	call_read(ctx, v4, &call.asked);
-	call.to = call.asked;
-	begin = call_begin(ctx, &call, &socket, &workload);
-	if (begin == WEFT_CALL_PASS)
-		return 1;
-	if (begin == WEFT_CALL_REFUSE)
-		return call_refuse();
-	call.cookie = bpf_get_socket_cookie(ctx);
+	begin = call_begin(ctx, v4, &call, &socket, &workload);
+	if (begin != WEFT_CALL_GO)
+		return begin;
 	socket_forget(socket);
 	if (call_translate(&call, socket, workload))
 		return call_refuse();
@@ -58,7 +53,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, bool v4)
 		conns_add(&call.to, 1);
 	}
 	if (!mesh_wanted(workload, &call.to))
-		return 1;
+		return WEFT_CALL_PASS;
 	if (!workload->dial_port) {
 		call_report(&call, socket, workload, WEFT_EVENT_DENIED, WEFT_REASON_MESH_NOT_READY);
 		return call_refuse();
@@ -68,7 +63,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, bool v4)
 	socket->flags |= WEFT_SOCKET_MESH;
 	mesh_listener(workload, &call.to, &listener);
 	call_write(ctx, v4, &listener);
-	return 1;
+	return WEFT_CALL_PASS;
 }
 
 SEC("cgroup/connect4")

@@ -43,14 +43,9 @@ static __always_inline int sendmsg_any(struct bpf_sock_addr *ctx, bool v4)
 	struct weft_flow flow = {};
 	int begin;
 
-	call_read(ctx, v4, &call.asked);
-	call.to = call.asked;
-	begin = call_begin(ctx, &call, &socket, &workload);
-	if (begin == WEFT_CALL_PASS)
-		return 1;
-	if (begin == WEFT_CALL_REFUSE)
-		return call_refuse();
-	call.cookie = bpf_get_socket_cookie(ctx);
+	begin = call_begin(ctx, v4, &call, &socket, &workload);
+	if (begin != WEFT_CALL_GO)
+		return begin;
 	if (nat_recall(&call, &known)) {
 		call.to = known.peer;
 		call.service = known.service;
@@ -75,7 +70,7 @@ static __always_inline int sendmsg_any(struct bpf_sock_addr *ctx, bool v4)
 	}
 	if (call.translated)
 		call_write(ctx, v4, &call.to);
-	return 1;
+	return WEFT_CALL_PASS;
 }
 
 SEC("cgroup/sendmsg4")
@@ -99,7 +94,7 @@ static __always_inline int recvmsg_any(struct bpf_sock_addr *ctx, bool v4)
 	struct weft_addr_port asked;
 
 	if (!sk)
-		return 1;
+		return WEFT_CALL_PASS;
 	call_read(ctx, v4, &key.peer);
 	key.peer.proto = IPPROTO_UDP;
 	socket = bpf_sk_storage_get(&weft_socket, sk, NULL, 0);
@@ -107,7 +102,7 @@ static __always_inline int recvmsg_any(struct bpf_sock_addr *ctx, bool v4)
 	    addr_port_equal(&socket->backend, &key.peer)) {
 		asked = socket->asked;
 		call_write(ctx, v4, &asked);
-		return 1;
+		return WEFT_CALL_PASS;
 	}
 	key.socket = bpf_get_socket_cookie(ctx);
 	known = bpf_map_lookup_elem(&weft_udp_nat, &key);
@@ -115,7 +110,7 @@ static __always_inline int recvmsg_any(struct bpf_sock_addr *ctx, bool v4)
 		asked = known->peer;
 		call_write(ctx, v4, &asked);
 	}
-	return 1;
+	return WEFT_CALL_PASS;
 }
 
 SEC("cgroup/recvmsg4")
