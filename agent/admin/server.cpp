@@ -219,6 +219,11 @@ public:
             return system_failure("cannot make an eventfd");
         }
         grpc::ServerBuilder builder;
+        // A few people at a prompt: one queue and one waiting thread are plenty, the usual one per CPU only costs
+        // memory.
+        builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
+        builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
+        builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
         builder.RegisterService(&admin_);
         builder.RegisterService(&observer_);
         server_ = builder.BuildAndStart();

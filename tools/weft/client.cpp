@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -17,6 +18,9 @@ namespace {
 
 // The agent answers from memory; the longest is the socket iterator over a million sockets.
 constexpr auto kPatience = std::chrono::seconds(30);
+
+// How long to wait for the agent's first byte, in milliseconds; a slower one is asked all the same.
+constexpr int kGreeting = 3000;
 
 Result<> from_status(const grpc::Status& status) {
     switch (status.error_code()) {
@@ -120,8 +124,17 @@ Client& Client::operator=(Client&&) noexcept = default;
 Client::~Client() = default;
 
 Result<Client> Client::connect(const std::string& socket) {
-    WEFT_ASSIGN(const int fd, connect_socket(socket));
-    return Client(std::make_unique<Impl>(fd));
+    WEFT_ASSIGN(const int connected, connect_socket(socket));
+    UniqueFd fd(connected);
+    // An agent that accepts us speaks first (its HTTP/2 settings); one that does not hangs up without a word.
+    pollfd answer{fd.get(), POLLIN, 0};
+    char first = 0;
+    const bool spoke = ::poll(&answer, 1, kGreeting) != 1 || ::recv(fd.get(), &first, 1, MSG_PEEK) > 0;
+    if (!spoke) {
+        return failure(EACCES,
+                       "the agent refused this user: be root, or in the agent's socket_group (see `weftd --help`)");
+    }
+    return Client(std::make_unique<Impl>(fd.release()));
 }
 
 Result<admin::StatusResponse> Client::status() {

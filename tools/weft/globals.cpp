@@ -4,8 +4,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <set>
+#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -44,20 +47,73 @@ void add_output_options(CLI::App& command, Globals& globals) {
 }
 
 void add_watch_option(CLI::App& command, Watch& watch) {
-    command.add_flag("-w,--watch", watch.on, "Print again every 2 seconds until interrupted");
+    command.add_flag("-w,--watch", watch.on,
+                     "Go on and print what changes, looking every 2 seconds, until interrupted");
 }
 
-void run_watched(const Watch& watch, const std::function<void()>& print) {
-    if (!watch.on) {
-        print();
-        return;
+namespace {
+
+constexpr auto kLookAgain = std::chrono::seconds(2);
+
+void put(const std::string& text) {
+    fmt::print("{}", text);
+    (void)std::fflush(stdout); // a reader that went away ends us by SIGPIPE
+}
+
+/// A row without its padding.
+std::string squeezed(std::string_view line) {
+    std::string text;
+    for (const char c : line) {
+        if (c != ' ' || (!text.empty() && text.back() != ' ')) {
+            text += c;
+        }
     }
+    return text.substr(0, text.find_last_not_of(' ') + 1);
+}
+
+template <typename Take>
+void for_each_line(std::string_view text, Take take) {
+    while (!text.empty()) {
+        const auto end = std::min(text.find('\n'), text.size());
+        take(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+}
+
+} // namespace
+
+std::string changed_rows(const std::string& before, const std::string& now) {
+    std::multiset<std::string> known;
+    for_each_line(before, [&](std::string_view line) { known.insert(squeezed(line)); });
+    std::string changed;
+    for_each_line(now, [&](std::string_view line) {
+        if (const auto found = known.find(squeezed(line)); found != known.end()) {
+            known.erase(found);
+        } else {
+            changed.append(line).append("\n");
+        }
+    });
+    return changed;
+}
+
+void run_watched(const Watch& watch, const Globals& globals, const std::function<std::string()>& page) {
+    auto last = page();
+    put(last);
+    const bool rows = globals.format == Format::kTable || globals.format == Format::kWide;
+    while (watch.on) {
+        std::this_thread::sleep_for(kLookAgain);
+        auto next = page();
+        put(rows ? changed_rows(last, next) : next == last ? "" : next);
+        last = std::move(next);
+    }
+}
+
+void run_watched_page(const Watch& watch, const std::function<std::string()>& page) {
     const bool terminal = ::isatty(STDOUT_FILENO) == 1;
-    for (bool first = true;; first = false) {
-        fmt::print("{}", terminal ? "\033[H\033[2J" : first ? "" : "\n");
-        print();
-        (void)std::fflush(stdout); // a reader that went away ends us by SIGPIPE
-        std::this_thread::sleep_for(std::chrono::seconds(2));
+    put((watch.on && terminal ? "\033[H\033[2J" : "") + page());
+    while (watch.on) {
+        std::this_thread::sleep_for(kLookAgain);
+        put((terminal ? "\033[H\033[2J" : "\n") + page());
     }
 }
 

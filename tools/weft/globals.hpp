@@ -42,13 +42,20 @@ T value_or_fail(Result<T> result) {
 /// Adds -o, --no-headers to a command that prints a list or an object.
 void add_output_options(CLI::App& command, Globals& globals);
 
-/// One page that is printed once, or with --watch every two seconds until interrupted.
+/// A page that is printed once, or with --watch followed by what changes in it, until interrupted.
 struct Watch {
     bool on = false;
 };
 /// Adds -w, --watch.
 void add_watch_option(CLI::App& command, Watch& watch);
-/// Runs `print` once or, when watching, again and again; on a terminal each page replaces the last.
-void run_watched(const Watch& watch, const std::function<void()>& print);
+
+/// Lines of `now` that `before` does not have, however wide their columns are: the rows that are new or changed.
+std::string changed_rows(const std::string& before, const std::string& now);
+
+/// Prints `page()` once. When watching, asks again every two seconds: of a table only rows that are new or changed are
+/// printed, as kubectl does; of anything else the whole page whenever it differs.
+void run_watched(const Watch& watch, const Globals& globals, const std::function<std::string()>& page);
+/// The same for a page that is no list: on a terminal each one replaces the last.
+void run_watched_page(const Watch& watch, const std::function<std::string()>& page);
 
 } // namespace weft::cli

@@ -56,7 +56,7 @@ void dump(const Globals& globals, const std::string& name) {
     }
 }
 
-void print_connections(Client& client, const Globals& globals, const std::string& namespace_name) {
+std::string connections(Client& client, const Globals& globals, const std::string& namespace_name) {
     admin::ListConnectionsRequest request;
     request.set_namespace_(namespace_name);
     Table table({"WORKLOAD", "ROLE", "PROTOCOL", "LOCAL", "REMOTE", "PEER", "STATE", "VERDICT", "SERVICE"},
@@ -73,10 +73,9 @@ void print_connections(Client& client, const Globals& globals, const std::string
                    one.age_seconds() > 0 ? age_text(one.age_seconds()) : "", std::to_string(one.cookie())});
     }));
     if (document) {
-        fmt::print("{}", globals.format == Format::kJson ? documents.dump(2) + "\n" : to_yaml(documents));
-    } else {
-        fmt::print("{}", table_or_nothing(table, globals, "connections"));
+        return globals.format == Format::kJson ? documents.dump(2) + "\n" : to_yaml(documents);
     }
+    return table_or_nothing(table, globals, "connections");
 }
 
 } // namespace
@@ -93,9 +92,9 @@ void add_map_command(CLI::App& weft, Globals& globals) {
     add_watch_option(*list, *watch);
     list->callback([&globals, watch] {
         auto client = value_or_fail(Client::connect(globals.socket));
-        run_watched(*watch, [&] {
+        run_watched(*watch, globals, [&] {
             const auto answer = value_or_fail(client.maps());
-            print_page(globals, answer, [&] { return map_table(answer, globals); });
+            return page_of(globals, answer, [&] { return map_table(answer, globals); });
         });
     });
 
@@ -125,7 +124,7 @@ void add_conn_command(CLI::App& weft, Globals& globals) {
         ->option_text("NAMESPACE");
     list->callback([&globals, options] {
         auto client = value_or_fail(Client::connect(globals.socket));
-        run_watched(options->watch, [&] { print_connections(client, globals, options->namespace_name); });
+        run_watched(options->watch, globals, [&] { return connections(client, globals, options->namespace_name); });
     });
 }
 

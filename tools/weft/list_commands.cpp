@@ -19,9 +19,9 @@ struct ListOptions {
     std::string namespace_name;
 };
 
-// "weft NOUN list" with the options that all lists share; `print` runs once for each page.
+// "weft NOUN list" with the options that all lists share; `page` is asked for each page.
 void add_list(CLI::App& weft, Globals& globals, const char* noun, const char* alias, const char* text, bool namespaced,
-              const std::function<void(Client&, const ListOptions&)>& print) {
+              const std::function<std::string(Client&, const ListOptions&)>& page) {
     auto* command = weft.add_subcommand(noun, text)->alias(alias)->require_subcommand(1)->group("Inspect");
     auto* list = command->add_subcommand("list", text)->alias("ls")->alias("get");
     auto options = std::make_shared<ListOptions>();
@@ -30,9 +30,9 @@ void add_list(CLI::App& weft, Globals& globals, const char* noun, const char* al
     if (namespaced) {
         list->add_option("-n,--namespace", options->namespace_name, "Only this namespace")->option_text("NAMESPACE");
     }
-    list->callback([&globals, options, print] {
+    list->callback([&globals, options, page] {
         auto client = value_or_fail(Client::connect(globals.socket));
-        run_watched(options->watch, [&] { print(client, *options); });
+        run_watched(options->watch, globals, [&] { return page(client, *options); });
     });
 }
 
@@ -114,7 +114,7 @@ void add_service_command(CLI::App& weft, Globals& globals) {
                  admin::ListServicesRequest request;
                  request.set_namespace_(options.namespace_name);
                  const auto answer = value_or_fail(client.services(request));
-                 print_page(globals, answer, [&] { return service_table(answer, globals); });
+                 return page_of(globals, answer, [&] { return service_table(answer, globals); });
              });
 }
 
@@ -125,7 +125,7 @@ void add_endpoint_command(CLI::App& weft, Globals& globals) {
                  admin::ListEndpointsRequest request;
                  request.set_namespace_(options.namespace_name);
                  const auto answer = value_or_fail(client.endpoints(request));
-                 print_page(globals, answer, [&] { return endpoint_table(answer, globals); });
+                 return page_of(globals, answer, [&] { return endpoint_table(answer, globals); });
              });
 }
 
@@ -136,7 +136,7 @@ void add_policy_command(CLI::App& weft, Globals& globals) {
                  admin::ListPoliciesRequest request;
                  request.set_namespace_(options.namespace_name);
                  const auto answer = value_or_fail(client.policies(request));
-                 print_page(globals, answer, [&] { return policy_table(answer, globals); });
+                 return page_of(globals, answer, [&] { return policy_table(answer, globals); });
              });
 }
 
@@ -144,7 +144,7 @@ void add_identity_command(CLI::App& weft, Globals& globals) {
     add_list(weft, globals, "identity", "id", "Identities: the labels or prefixes that each number stands for", false,
              [&globals](Client& client, const ListOptions&) {
                  const auto answer = value_or_fail(client.identities());
-                 print_page(globals, answer, [&] { return identity_table(answer, globals); });
+                 return page_of(globals, answer, [&] { return identity_table(answer, globals); });
              });
 }
 

@@ -15,20 +15,19 @@
 
 namespace weft::cli {
 
-/// Prints `message` in the chosen format; `table` makes the text for table and wide.
-inline void print_page(const Globals& globals, const google::protobuf::Message& message,
-                       const std::function<std::string()>& table) {
+/// `message` in the chosen format; `table` makes the text for table and wide.
+inline std::string page_of(const Globals& globals, const google::protobuf::Message& message,
+                           const std::function<std::string()>& table) {
     switch (globals.format) {
     case Format::kJson:
-        fmt::print("{}\n", to_json(message).dump(2));
-        return;
+        return to_json(message).dump(2) + "\n";
     case Format::kYaml:
-        fmt::print("{}", to_yaml(to_json(message)));
-        return;
+        return to_yaml(to_json(message));
     case Format::kTable:
     case Format::kWide:
-        fmt::print("{}", table());
+        break;
     }
+    return table();
 }
 
 /// The rows, or kubectl's sentence when there are none.

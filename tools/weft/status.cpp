@@ -87,10 +87,10 @@ void add_status_command(CLI::App& weft, Globals& globals) {
     command->callback([&globals, watch] {
         auto client = value_or_fail(Client::connect(globals.socket));
         bool degraded = false;
-        run_watched(*watch, [&] {
+        run_watched_page(*watch, [&] {
             const auto status = value_or_fail(client.status());
             degraded = !status.problems().empty();
-            print_page(globals, status, [&] { return status_text(status, globals.format == Format::kWide); });
+            return page_of(globals, status, [&] { return status_text(status, globals.format == Format::kWide); });
         });
         if (degraded) {
             throw CLI::RuntimeError(kDegraded);

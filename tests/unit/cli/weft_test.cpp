@@ -15,6 +15,7 @@
 #include "flow/flow.pb.h"
 #include "tests/unit/admin/world.hpp"
 #include "tools/weft/command.hpp"
+#include "tools/weft/globals.hpp"
 
 namespace weft {
 namespace {
@@ -163,8 +164,18 @@ TEST_F(Weft, OnlyRootAndTheGroupMayAsk) {
     EXPECT_EQ(as_nobody("status"), cli::kNoPermission);
     // With a mode that lets everybody connect, the credentials still decide.
     std::filesystem::permissions(socket(), std::filesystem::perms(0666));
-    EXPECT_EQ(as_nobody("status"), cli::kNoAgent);
+    EXPECT_EQ(as_nobody("status"), cli::kNoPermission);
     EXPECT_EQ(weft("status").code, cli::kOk);
+}
+
+TEST(Watch, FindsRowsThatAreNewOrChangedWhateverTheirPadding) {
+    const std::string before = "NAME  READY\nweb   1/2\napi   2/2\n";
+    EXPECT_EQ(cli::changed_rows(before, before), "");
+    EXPECT_EQ(cli::changed_rows(before, "NAME         READY\nweb          2/2\napi          2/2\nnewcomer-1   1/1\n"),
+              "web          2/2\nnewcomer-1   1/1\n");
+    EXPECT_EQ(cli::changed_rows(before, "NAME  READY\napi   2/2\n"), "") << "gone";
+    EXPECT_EQ(cli::changed_rows("a 1\n", "a 1\na 1\n"), "a 1\n") << "twice is not once";
+    EXPECT_EQ(cli::changed_rows("", "a 1\n"), "a 1\n");
 }
 
 TEST_F(Weft, CompletionKnowsTheCommands) {
