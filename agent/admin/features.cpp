@@ -214,6 +214,8 @@ std::vector<KernelFeature> probe_kernel() {
         "newer is quicker");
     add("inet-diag-destroy", false, kernel_option("CONFIG_INET_DIAG_DESTROY"),
         "without bpf_sock_destroy as well, connected UDP sockets stay with a vanished backend until they are closed");
+    add("tc-bpf", false, kernel_option("CONFIG_NET_CLS_BPF"),
+        "what pods send from packet sockets is not judged (CONFIG_NET_SCH_INGRESS is needed as well)");
     add("sk-lookup", false, program(BPF_PROG_TYPE_SK_LOOKUP, "sk_lookup"),
         "mutual TLS cannot take over incoming connections");
     add("tls", false, tls_ulp(),
