@@ -51,16 +51,26 @@ format: ## apply the formatting that lint checks
 demo: $(PROGRAMS) ## show a small shop on a cluster of two nodes (as root)
 	@PATH="$(abspath $(OUT))/bin:$$PATH" tools/lab/demo.sh
 
+MAN = $(DESTDIR)$(PREFIX)/share/man
+COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+EXAMPLES = $(DESTDIR)$(PREFIX)/share/doc/weft/examples
+
 install: $(PROGRAMS) ## install into DESTDIR (default /) below PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/opt/cni/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/weft/manifests
-	install -m 755 $(OUT)/bin/weftd $(OUT)/bin/weft $(DESTDIR)$(PREFIX)/bin
+	install -d $(MAN)/man1 $(MAN)/man8 $(COMPLETIONS) $(EXAMPLES)
+	install -m 755 $(filter-out %/weft-cni,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(OUT)/bin/weft-cni $(DESTDIR)/opt/cni/bin
+	install -m 644 docs/man/weft.1 $(MAN)/man1
+	install -m 644 docs/man/weftd.8 docs/man/weft-cni.8 $(MAN)/man8
+	$(OUT)/bin/weft completion bash >$(COMPLETIONS)/weft
+	install -m 644 deploy/cni/10-weft.conflist $(EXAMPLES)
 	sed 's,/usr/local/bin,$(PREFIX)/bin,' deploy/weftd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/weftd.service
 	[ -e $(DESTDIR)/etc/weft/weftd.yaml ] || install -m 644 deploy/weftd.yaml $(DESTDIR)/etc/weft
 
 uninstall: ## remove what install put there, but not /etc/weft
-	rm -f $(DESTDIR)$(PREFIX)/bin/weftd $(DESTDIR)$(PREFIX)/bin/weft $(DESTDIR)/opt/cni/bin/weft-cni
-	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/weftd.service
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,weft weftd weft-ca weft-relay) $(DESTDIR)/opt/cni/bin/weft-cni
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/weftd.service $(COMPLETIONS)/weft $(EXAMPLES)/10-weft.conflist
+	rm -f $(MAN)/man1/weft.1 $(MAN)/man8/weftd.8 $(MAN)/man8/weft-cni.8
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
