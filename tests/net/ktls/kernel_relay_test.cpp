@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/net/ktls/kernel.hpp"
+#include "tests/net/ktls/kernel_carried.hpp"
 #include "tests/net/ktls/pattern.hpp"
 #include "tests/net/ktls/relay.hpp"
 #include "weft/ktls/probe.hpp"
@@ -18,7 +18,7 @@ namespace {
 using test::End;
 using test::Ending;
 using test::kernel_version;
-using test::KernelPair;
+using test::KernelCarried;
 using test::read_pattern;
 using test::ReadOptions;
 using test::Relay;
@@ -30,19 +30,6 @@ using test::Writer;
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr WriteOptions kTlsWrite{.tls = true};
 constexpr ReadOptions kTlsRead{.tls = true};
-
-// An application, and a peer behind TLS, with the relay between them.
-struct Carried {
-    explicit Carried(Relay& relay, Cipher cipher = Cipher::kAes128Gcm, int mss = 0, std::uint32_t flags = 0,
-                     std::uint64_t limit = 0)
-        : back(cipher, mss) {
-        EXPECT_EQ(relay.carry(7, front.server, back.client, WEFT_RELAY_PEER_TLS | flags, limit), WEFT_RELAY_OK);
-    }
-    TcpPair front;
-    KernelPair back;
-    [[nodiscard]] int app() const { return front.client.get(); }
-    [[nodiscard]] int peer() const { return back.server.get(); }
-};
 
 TEST(Probe, FindsTheRelayTier) {
     const auto probe = probe_kernel();
@@ -56,7 +43,7 @@ TEST(KernelRelay, CarriesEveryCipherBothWays) {
     for (const auto cipher : preferred_ciphers()) {
         const auto size = cipher == Cipher::kAes128Gcm ? 64 * kMiB : 8 * kMiB;
         Relay relay;
-        const Carried c(relay, cipher);
+        const KernelCarried c(relay, cipher);
         Writer out(c.app(), size);
         Writer in(c.peer(), size, kTlsWrite);
         auto at_peer = std::async(std::launch::async, [&] { return read_pattern(c.peer(), 0, kTlsRead); });
@@ -72,7 +59,7 @@ TEST(KernelRelay, CarriesEveryCipherBothWays) {
 
 TEST(KernelRelay, LosesNothingInOneHundredAndTwentyDeaths) {
     Relay relay;
-    const Carried c(relay);
+    const KernelCarried c(relay);
     // Enough for all deaths: the stream goes on until they have happened.
     constexpr std::uint64_t kSize = 64 * kMiB;
     Writer out(c.app(), kSize);

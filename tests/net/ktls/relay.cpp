@@ -10,6 +10,7 @@
 #include <climits>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <vector>
 
@@ -115,6 +116,19 @@ void Relay::kill_child() {
     const auto before = info().child_pid;
     (void)::kill(static_cast<pid_t>(before), SIGKILL);
     EXPECT_TRUE(eventually([&] { return info().child_pid != before; })) << "the child is not replaced";
+}
+
+long wake_ups(pid_t process) {
+    long sum = 0;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+        std::ifstream status(task.path() / "status");
+        for (std::string line; std::getline(status, line);) {
+            if (line.starts_with("voluntary_ctxt_switches:") || line.starts_with("nonvoluntary_ctxt_switches:")) {
+                sum += std::stol(line.substr(line.find(':') + 1));
+            }
+        }
+    }
+    return sum;
 }
 
 } // namespace weft::ktls::test

@@ -43,4 +43,7 @@ private:
     std::optional<RelayClient> client_;
 };
 
+/// How often all threads of a process woke up until now.
+long wake_ups(pid_t process);
+
 } // namespace weft::ktls::test

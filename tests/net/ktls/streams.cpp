@@ -16,33 +16,57 @@ namespace weft::ktls::test {
 
 using Clock = std::chrono::steady_clock;
 
+namespace {
+
+struct Listener {
+    UniqueFd fd;
+    sockaddr_storage where{};
+    socklen_t size = sizeof where;
+    int uses = 0;
+};
+
+UniqueFd new_socket(int family, int mss) {
+    UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (mss != 0) {
+        (void)::setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof mss);
+    }
+    return fd;
+}
+
+void listen_on_loopback(Listener& listener, int family, int mss) {
+    listener.fd = new_socket(family, mss);
+    listener.uses = 0;
+    listener.where = {};
+    listener.where.ss_family = static_cast<sa_family_t>(family);
+    if (family == AF_INET6) {
+        reinterpret_cast<sockaddr_in6*>(&listener.where)->sin6_addr = in6addr_loopback;
+        listener.size = sizeof(sockaddr_in6);
+    } else {
+        reinterpret_cast<sockaddr_in*>(&listener.where)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        listener.size = sizeof(sockaddr_in);
+    }
+    auto* address = reinterpret_cast<sockaddr*>(&listener.where);
+    EXPECT_EQ(::bind(listener.fd.get(), address, listener.size), 0);
+    EXPECT_EQ(::listen(listener.fd.get(), 1), 0);
+    EXPECT_EQ(::getsockname(listener.fd.get(), address, &listener.size), 0);
+}
+
+} // namespace
+
 TcpPair::TcpPair(int mss, bool ipv6) {
     const int family = ipv6 ? AF_INET6 : AF_INET;
-    const UniqueFd listener(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    client = UniqueFd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (mss != 0) {
-        (void)::setsockopt(listener.get(), IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof mss);
-        (void)::setsockopt(client.get(), IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof mss);
+    // One listener for many pairs: thousands of connections need their ports for themselves.
+    constexpr int kUses = 4000;
+    thread_local Listener shared[2];
+    Listener own;
+    Listener& listener = mss != 0 ? own : shared[ipv6 ? 1 : 0];
+    if (!listener.fd.valid() || ++listener.uses > kUses) {
+        listen_on_loopback(listener, family, mss);
     }
-    sockaddr_storage where{};
-    socklen_t size = 0;
-    if (ipv6) {
-        auto* six = reinterpret_cast<sockaddr_in6*>(&where);
-        six->sin6_family = AF_INET6;
-        six->sin6_addr = in6addr_loopback;
-        size = sizeof *six;
-    } else {
-        auto* four = reinterpret_cast<sockaddr_in*>(&where);
-        four->sin_family = AF_INET;
-        four->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        size = sizeof *four;
-    }
-    auto* address = reinterpret_cast<sockaddr*>(&where);
-    EXPECT_EQ(::bind(listener.get(), address, size), 0);
-    EXPECT_EQ(::listen(listener.get(), 1), 0);
-    EXPECT_EQ(::getsockname(listener.get(), address, &size), 0);
-    EXPECT_EQ(::connect(client.get(), address, size), 0) << std::strerror(errno);
-    server = UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    client = new_socket(family, mss);
+    EXPECT_EQ(::connect(client.get(), reinterpret_cast<sockaddr*>(&listener.where), listener.size), 0)
+        << std::strerror(errno);
+    server = UniqueFd(::accept4(listener.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
     EXPECT_TRUE(server.valid()) << std::strerror(errno);
     const int one = 1;
     (void)::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
