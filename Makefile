@@ -22,7 +22,7 @@ BPFTOOL  ?= bpftool
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror
 CPPFLAGS := -Iinclude -I. -isystem $(GEN) -DWEFT_VERSION='"$(VERSION)"'
 CXXFLAGS := -std=c++23 -O2 -g1 -fno-omit-frame-pointer -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE $(WARNINGS)
-LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed
 ifneq ($(SANITIZE),)
 CXXFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(CXXFLAGS)) -fsanitize=$(SANITIZE)$(if $(filter address,$(SANITIZE)),$(comma)undefined)
 LDFLAGS  += -fsanitize=$(SANITIZE)$(if $(filter address,$(SANITIZE)),$(comma)undefined)
@@ -68,7 +68,7 @@ OBJECTS += $(call objects_of,$(3))
 $(2): $(call objects_of,$(3)) $$(call archives,$(4))
 	@mkdir -p $$(@D)
 	@echo "  LD    $(2)"
-	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $$@ $(call objects_of,$(3)) -Wl,--start-group $$(call archives,$(4)) -Wl,--end-group $$(call flags,$(4)) $(5)
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -o $$@ $(call objects_of,$(3)) -Wl,--start-group $$(call archives,$(4)) $$(call flags,$(4)) -Wl,--end-group $(5)
 endef
 
 define program

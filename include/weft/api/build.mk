@@ -16,4 +16,7 @@ GENERATED += $(PROTO_MESSAGES:%=$(GEN)/%.pb.h) $(PROTO_SERVICES:%=$(GEN)/%.grpc.
 .SECONDARY: $(foreach s,cc h,$(PROTO_MESSAGES:%=$(GEN)/%.pb.$(s)) $(PROTO_SERVICES:%=$(GEN)/%.grpc.pb.$(s)))
 
 $(eval $(call library,enrolpb,$(GEN)/enrol.pb.cc,,-lprotobuf-lite))
-$(eval $(call library,apipb,$(patsubst %,$(GEN)/%.pb.cc,$(filter-out enrol,$(PROTO_MESSAGES))) $(PROTO_SERVICES:%=$(GEN)/%.grpc.pb.cc),,-lgrpc++ -lgrpc -lgpr -lprotobuf -labsl_synchronization))
+# gRPC and protobuf are linked from their archives: only what is used is loaded, 3.6 MB less of memory in weftd.
+GRPC_LIBS := $(patsubst %,-l:lib%.a,grpc++ grpc gpr protobuf upb address_sorting re2) \
+    $(patsubst %,-l:%,$(notdir $(wildcard /usr/lib/$(shell $(lastword $(CXX)) -dumpmachine)/libabsl_*.a))) -lcares -lssl -lcrypto
+$(eval $(call library,apipb,$(patsubst %,$(GEN)/%.pb.cc,$(filter-out enrol,$(PROTO_MESSAGES))) $(PROTO_SERVICES:%=$(GEN)/%.grpc.pb.cc),,$(GRPC_LIBS)))
