@@ -67,7 +67,7 @@ TEST_P(ReusePortTest, TcpConnectionsReachEachListenerAndEachIsJudged) {
         waiting.push_back(client_socket(SOCK_STREAM | SOCK_NONBLOCK));
         ASSERT_EQ(connect_to(waiting.back().get(), family.dial(family.vip, 80)), EINPROGRESS);
     }
-    EXPECT_EQ(world.drops(WEFT_REASON_POLICY_DENIED, WEFT_INGRESS), static_cast<std::uint64_t>(kCalls));
+    EXPECT_GE(world.drops(WEFT_REASON_POLICY_DENIED, WEFT_INGRESS), std::uint64_t{kCalls}) << "TCP tries again";
     EXPECT_EQ(accepted(listeners[0]) + accepted(listeners[1]), 0);
 }
 
@@ -89,7 +89,7 @@ TEST_P(ReusePortTest, DatagramsReachEachServerAndEachIsJudged) {
     EXPECT_EQ(first + second, kCalls);
     isolate_server();
     send_all();
-    EXPECT_EQ(world.drops(WEFT_REASON_POLICY_DENIED, WEFT_INGRESS), static_cast<std::uint64_t>(kCalls));
+    EXPECT_EQ(world.drops(WEFT_REASON_POLICY_DENIED, WEFT_INGRESS), std::uint64_t{kCalls});
     EXPECT_EQ(received(servers[0]) + received(servers[1]), 0);
 }
 
