@@ -151,7 +151,11 @@ void Keeper::serve(int client) {
             Slot* slot = find(request.id, &number);
             status = slot == nullptr ? WEFT_RELAY_UNKNOWN_ID : WEFT_RELAY_OK;
             if (slot != nullptr) {
-                slot->told &= static_cast<std::uint8_t>(~kToldRekey);
+                slot->told = 0;
+                for (Half& half : slot->half) {
+                    half.limit_at.store(slot->key_limit == 0 ? 0 : half.bytes.load() + slot->key_limit);
+                    half.limit_told.store(0);
+                }
                 slot->rekey_wanted.store(0);
                 slot->hold_wanted.store(0);
                 slot->held.store(0);
@@ -211,6 +215,7 @@ std::uint16_t Keeper::hand_over(const weft_relay_request& request, int app, int 
             half.alert_sent.store(0);
             half.closed.store(0);
             half.limit_told.store(0);
+            half.limit_at.store(request.key_limit);
         }
         for (const int fd : {app, peer}) {
             (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);

@@ -29,6 +29,7 @@ struct Half {
     std::atomic<std::uint8_t> alert_sent; ///< the destination has our close_notify
     std::atomic<std::uint8_t> closed;     ///< the destination is shut down for writing: nothing is left to do
     std::atomic<std::uint8_t> limit_told; ///< key_limit was reached and said
+    std::atomic<std::uint64_t> limit_at;  ///< value of `bytes` at which that happens; 0: never
 };
 
 enum SlotState : std::uint32_t {
@@ -43,7 +44,7 @@ struct Slot {
     std::atomic<std::uint32_t> state;
     std::uint32_t flags;
     std::uint64_t id;
-    std::uint64_t key_limit;
+    std::uint64_t key_limit; ///< of each key
     std::uint64_t started_ns;
     int app;
     int peer;

@@ -131,7 +131,7 @@ Worker::Flow Worker::drain(std::uint32_t number, int direction) {
             in_pipe -= static_cast<std::uint32_t>(put);
             const auto total = half.bytes.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(put);
             half.bytes.store(total, std::memory_order_relaxed);
-            if (slot.key_limit != 0 && total >= slot.key_limit && half.limit_told.load() == 0) {
+            if (const auto limit = half.limit_at.load(); limit != 0 && total >= limit && half.limit_told.load() == 0) {
                 half.limit_told.store(1);
                 if ((slot.flags & WEFT_RELAY_LIMIT_CLOSE) != 0) {
                     return end(number, WEFT_RELAY_REASON_KEY_LIMIT, 0);

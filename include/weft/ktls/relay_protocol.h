@@ -54,17 +54,18 @@ enum {
 };
 
 /* weft_relay_entry.reason of one that has ended, or of an event about a living one. */
-#define WEFT_RELAY_REASONS(X)                                                                                        \
-	X(WEFT_RELAY_REASON_NONE, "none")               /* nothing to say */                                         \
-	X(WEFT_RELAY_REASON_FINISHED, "finished")       /* both sides ended in order */                              \
-	X(WEFT_RELAY_REASON_APP_RESET, "app-reset")     /* the application's socket broke */                         \
-	X(WEFT_RELAY_REASON_PEER_RESET, "peer-reset")   /* the peer's socket broke */                                \
-	X(WEFT_RELAY_REASON_TRUNCATED, "truncated")     /* FIN without close_notify: the application gets a reset */ \
-	X(WEFT_RELAY_REASON_PEER_ALERT, "peer-alert")   /* the peer sent a fatal alert, see `detail` */              \
-	X(WEFT_RELAY_REASON_BAD_RECORD, "bad-record")   /* a record that does not decrypt, or of a wrong kind */     \
-	X(WEFT_RELAY_REASON_KEY_UPDATE, "key-update")   /* the peer changed keys; living: see WEFT_RELAY_HOLD */     \
-	X(WEFT_RELAY_REASON_KEY_LIMIT, "key-limit")     /* key_limit bytes went one way under one key */             \
-	X(WEFT_RELAY_REASON_REQUESTED, "requested")     /* WEFT_RELAY_CLOSE */                                       \
+#define WEFT_RELAY_REASONS(X)                                                                                      \
+	X(WEFT_RELAY_REASON_NONE, "none")             /* nothing to say */                                         \
+	X(WEFT_RELAY_REASON_FINISHED, "finished")     /* both sides ended in order */                              \
+	X(WEFT_RELAY_REASON_APP_RESET, "app-reset")   /* the application's socket broke */                         \
+	X(WEFT_RELAY_REASON_PEER_RESET, "peer-reset") /* the peer's socket broke */                                \
+	X(WEFT_RELAY_REASON_TRUNCATED, "truncated")   /* FIN without close_notify: the application gets a reset */ \
+	X(WEFT_RELAY_REASON_PEER_ALERT, "peer-alert") /* the peer sent a fatal alert, see `detail` */              \
+	X(WEFT_RELAY_REASON_BAD_RECORD, "bad-record") /* a record that does not decrypt, or of a wrong kind */     \
+	X(WEFT_RELAY_REASON_KEY_UPDATE,                                                                            \
+	  "key-update") /* the peer changed keys; living: hold it; detail 1: it wants ours, too */                 \
+	X(WEFT_RELAY_REASON_KEY_LIMIT, "key-limit")     /* key_limit bytes went one way under one key */           \
+	X(WEFT_RELAY_REASON_REQUESTED, "requested")     /* WEFT_RELAY_CLOSE */                                     \
 	X(WEFT_RELAY_REASON_RELAY_ERROR, "relay-error") /* a system call failed that should not, see `detail` */
 
 enum {

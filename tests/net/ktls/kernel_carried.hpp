@@ -14,8 +14,11 @@ inline constexpr std::uint64_t kCarriedId = 7;
 
 /// Both ends of the TLS connection are the kernel's.
 struct KernelCarried {
-    explicit KernelCarried(Relay& relay, Cipher cipher = Cipher::kAes128Gcm, int mss = 0) : back(cipher, mss) {
-        EXPECT_EQ(relay.carry(kCarriedId, front.server, back.client, WEFT_RELAY_PEER_TLS), WEFT_RELAY_OK);
+    explicit KernelCarried(Relay& relay, Cipher cipher = Cipher::kAes128Gcm, std::uint32_t flags = 0,
+                           std::uint64_t key_limit = 0)
+        : back(cipher) {
+        EXPECT_EQ(relay.carry(kCarriedId, front.server, back.client, WEFT_RELAY_PEER_TLS | flags, key_limit),
+                  WEFT_RELAY_OK);
     }
     TcpPair front;
     KernelPair back;

@@ -139,7 +139,8 @@ int write_pattern(int fd, std::uint64_t size, const WriteOptions& options) {
     return 0;
 }
 
-ReadReport read_pattern(int fd, std::uint64_t size, const ReadOptions& options) {
+ReadReport read_pattern(int fd, std::uint64_t size, const ReadOptions& options,
+                        const std::function<void()>& on_key_update) {
     ReadReport report;
     std::vector<std::uint8_t> buffer(kLongest + 5);
     std::size_t turn = 3;
@@ -168,7 +169,10 @@ ReadReport read_pattern(int fd, std::uint64_t size, const ReadOptions& options) 
             return report;
         }
         if (type != 0 && type != 23) {
-            continue; // a ticket
+            if (type == 22 && got > 0 && buffer[0] == 24 && on_key_update) {
+                on_key_update();
+            }
+            continue; // else a ticket
         }
         if (got == 0) {
             report.end = End::kFin;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <thread>
@@ -53,7 +54,9 @@ struct ReadOptions {
 std::uint8_t pattern_at(std::uint64_t position);
 /// Blocking. 0 or errno.
 int write_pattern(int fd, std::uint64_t size, const WriteOptions& options = {});
-ReadReport read_pattern(int fd, std::uint64_t size, const ReadOptions& options = {});
+/// `on_key_update` is called when a KeyUpdate was read.
+ReadReport read_pattern(int fd, std::uint64_t size, const ReadOptions& options = {},
+                        const std::function<void()>& on_key_update = {});
 
 /// The same in a thread; joined with the object.
 class Writer {

@@ -3,20 +3,16 @@
 #include "weft/ktls/userspace_relay.hpp"
 
 #include <poll.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <future>
-#include <thread>
 
 #include <gtest/gtest.h>
 
 #include "tests/net/ktls/pattern.hpp"
 #include "tests/net/ktls/pki.hpp"
 #include "tests/net/ktls/streams.hpp"
+#include "tests/net/ktls/userspace_loop.hpp"
 
 namespace weft::ktls {
 namespace {
@@ -25,70 +21,11 @@ using test::End;
 using test::Ending;
 using test::read_pattern;
 using test::TcpPair;
+using test::UserspaceLoop;
 using test::write_pattern;
 using test::Writer;
-using State = UserspaceRelay::State;
 
 constexpr std::uint64_t kMiB = 1 << 20;
-
-// An edge-triggered loop with one relay, as the agent's, in a thread of its own.
-class Loop {
-public:
-    Loop(OsslPtr<SSL> ssl, UniqueFd app, UniqueFd peer, const UserspaceOptions& options)
-        : app_(std::move(app)), peer_(std::move(peer)), relay_(std::move(ssl), app_.get(), peer_.get(), options),
-          wake_(::eventfd(0, EFD_NONBLOCK)), thread_([this] { run(); }) {}
-    Loop(const Loop&) = delete;
-    Loop& operator=(const Loop&) = delete;
-    ~Loop() { (void)finish(true); }
-    /// Waits for the end, or makes one. The reason.
-    std::uint16_t finish(bool abort = false) {
-        if (abort) {
-            abort_ = true;
-            const std::uint64_t one = 1;
-            (void)!::write(wake_.get(), &one, sizeof one);
-        }
-        if (thread_.joinable()) {
-            thread_.join();
-        }
-        return relay_.reason();
-    }
-    const UserspaceRelay& relay() { return relay_; }
-    [[nodiscard]] long turns() const { return turns_; }
-
-private:
-    void run() {
-        const UniqueFd epoll(::epoll_create1(0));
-        for (const int fd : {app_.get(), peer_.get(), wake_.get()}) {
-            epoll_event event{};
-            event.events = UserspaceRelay::kEvents;
-            (void)::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event);
-        }
-        auto state = State::kWaits;
-        bool error = false;
-        while (!abort_ && state != State::kEnded) {
-            epoll_event events[3];
-            const int count = ::epoll_wait(epoll.get(), events, 3, state == State::kAgain ? 0 : 60000);
-            for (int i = 0; i < count; ++i) {
-                error = error || (events[i].events & EPOLLERR) != 0;
-            }
-            state = relay_.step(std::exchange(error, false));
-            ++turns_;
-        }
-        if (state != State::kEnded) {
-            relay_.abort();
-        }
-        app_.reset();
-        peer_.reset();
-    }
-
-    UniqueFd app_;
-    UniqueFd peer_;
-    UserspaceRelay relay_;
-    UniqueFd wake_;
-    std::atomic<bool> abort_ = false;
-    std::atomic<long> turns_ = 0;
-    std::thread thread_;
-};
 
 struct Chain {
     explicit Chain(const UserspaceOptions& client = {}, const UserspaceOptions& server = {}, bool rekey = false) {
@@ -101,8 +38,8 @@ struct Chain {
     }
     TcpPair front;
     TcpPair back;
-    std::optional<Loop> left;
-    std::optional<Loop> right;
+    std::optional<UserspaceLoop> left;
+    std::optional<UserspaceLoop> right;
     [[nodiscard]] int client() const { return front.client.get(); }
     [[nodiscard]] int server() const { return back.server.get(); }
 };
@@ -118,7 +55,7 @@ struct Direct {
     test::Secured secured;
     OsslPtr<SSL> peer;
     TcpPair front;
-    std::optional<Loop> left;
+    std::optional<UserspaceLoop> left;
     [[nodiscard]] int client() const { return front.client.get(); }
     [[nodiscard]] int peer_fd() const { return secured.sockets.server.get(); }
 };
