@@ -4,7 +4,6 @@
 #include <csignal>
 #include <pthread.h>
 #include <sys/signalfd.h>
-#include <systemd/sd-daemon.h>
 
 #include <cstdio>
 
@@ -12,6 +11,8 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/app/agent.hpp"
+#include "agent/app/memory.hpp"
+#include "agent/app/service_manager.hpp"
 #include "agent/app/services.hpp"
 
 namespace {
@@ -44,20 +45,21 @@ Result<> run(const app::Options& options) {
         spdlog::info("event=stopping effect=\"the data path stays in place\"");
         loop.stop();
     }));
-    std::uint64_t watchdog_us = 0;
-    if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
-        loop.every(std::chrono::microseconds(watchdog_us / 2), [] { (void)sd_notify(0, "WATCHDOG=1"); });
+    if (const auto timeout = app::watchdog_timeout(); timeout.count() > 1) {
+        loop.every(timeout / 2, [] { app::notify_service_manager("WATCHDOG=1"); });
     }
-    (void)sd_notify(0, "READY=1"); // without systemd there is nobody to tell
+    app::notify_service_manager("READY=1");
+    app::release_startup_memory();
     spdlog::info("event=ready node={} version={}", options.node_name, WEFT_VERSION);
     WEFT_TRY(loop.run());
-    (void)sd_notify(0, "STOPPING=1");
+    app::notify_service_manager("STOPPING=1");
     return {};
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
+    weft::app::limit_heaps();
     const auto invocation = weft::app::parse_options({argv + 1, argv + argc});
     if (!invocation) {
         std::fprintf(stderr, "weftd: %s\n", invocation.error().message().c_str());
