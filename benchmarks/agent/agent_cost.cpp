@@ -200,7 +200,9 @@ nlohmann::json large(const Sizes& sizes) {
     std::unique_ptr<AgentProcess> agent;
     const auto cold = timed_start(agent, world);
     const double peak = memory_mb(agent->pid(), "VmHWM");
+    const double cpu_before = cpu_seconds(agent->pid());
     const auto latencies = change_latencies(world, sizes);
+    const double change_cpu = (cpu_seconds(agent->pid()) - cpu_before) / static_cast<double>(sizes.changes) * 1e3;
     const double after = memory_mb(agent->pid(), "VmRSS");
     (void)agent->stop();
     const auto again = timed_start(agent, world);
@@ -217,14 +219,17 @@ nlohmann::json large(const Sizes& sizes) {
                           {"changes", latencies.size()},
                           {"change_p50_ms", percentile(latencies, 0.5)},
                           {"change_p99_ms", percentile(latencies, 0.99)},
-                          {"change_max_ms", latencies.back()}};
+                          {"change_max_ms", latencies.back()},
+                          {"change_cpu_ms", change_cpu}};
     std::fprintf(
         stderr,
         "%u Services, %u endpoints\n  cold start until ready   %6.2f s (%.2f s of CPU)\n"
         "  restart, maps in place   %6.2f s\n  resident when ready      %6.1f MB (own %.1f, peak %.1f)\n"
-        "  resident after changes   %6.1f MB\n  file change -> map       p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
+        "  resident after changes   %6.1f MB\n  file change -> map       p50 %.2f ms, p99 %.2f ms, max %.2f ms\n"
+        "  CPU for one change       %6.2f ms\n",
         sizes.services, sizes.services * sizes.endpoints, cold.seconds, cold.cpu, again.seconds, cold.rss,
-        cold.anonymous, peak, after, percentile(latencies, 0.5), percentile(latencies, 0.99), latencies.back());
+        cold.anonymous, peak, after, percentile(latencies, 0.5), percentile(latencies, 0.99), latencies.back(),
+        change_cpu);
     return result;
 }
 
