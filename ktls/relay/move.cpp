@@ -2,6 +2,7 @@
 // Moving bytes of one direction: source, pipe, destination. Each oddity below was met in a real kernel; docs/ktls.md
 // tells them one by one.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -172,6 +173,11 @@ Worker::Flow Worker::close_half(std::uint32_t number, int direction) {
             return end_broken(number, direction == 1, code);
         }
         half.alert_sent.store(1);
+    }
+    // The kernel may have accepted records that do not fit the full socket yet, and FIN would overtake them.
+    pollfd room{ends.destination, POLLOUT, 0};
+    if (ends.destination_tls && (::poll(&room, 1, 0) != 1 || (room.revents & (POLLOUT | POLLERR)) == 0)) {
+        return Flow::kWaits;
     }
     if (::shutdown(ends.destination, SHUT_WR) != 0 && errno != ENOTCONN) {
         return end_broken(number, direction == 1, errno);

@@ -23,9 +23,9 @@ namespace {
 constexpr std::uint16_t kChildCalls[] = {
     SYS_splice, SYS_epoll_pwait, SYS_epoll_ctl, SYS_recvmsg, SYS_sendmsg, SYS_getsockopt, SYS_setsockopt, SYS_shutdown,
     SYS_ioctl, SYS_pipe2, SYS_close, SYS_read, SYS_write, SYS_exit_group, SYS_exit, SYS_futex, SYS_rt_sigreturn,
-    SYS_restart_syscall,
+    SYS_restart_syscall, SYS_ppoll,
 #ifdef SYS_epoll_wait
-    SYS_epoll_wait,
+    SYS_epoll_wait, SYS_poll,
 #endif
 };
 
