@@ -3,7 +3,7 @@
 # folder of its own, and runs each for
 # FUZZ_SECONDS. The corpus stays in the build folder, so that runs add up.
 FUZZERS      := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
-FUZZ_LIBS    := cni enrol k8s ktls base
+FUZZ_LIBS    := cni enrol k8s pki ktls base
 
 ifdef FUZZING
 define fuzzer

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Bundles of other trust domains from files and from an https server on loopback.
+#include "agent/identity/federation.hpp"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+
+#include "tests/unit/ca/world.hpp"
+#include "tests/unit/identity/small_pki.hpp"
+#include "weft/base/unique_fd.hpp"
+
+namespace weft::identity {
+namespace {
+
+using ca::test::eventually;
+using ca::test::TemporaryFolder;
+using test::SmallPki;
+
+std::string base64(const std::string& bytes) {
+    std::string text(bytes.size() * 2 + 4, '\0');
+    text.resize(static_cast<std::size_t>(EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                                                         reinterpret_cast<const unsigned char*>(bytes.data()),
+                                                         static_cast<int>(bytes.size()))));
+    return text;
+}
+
+std::string spiffe_bundle(const SmallPki& pki) {
+    return fmt::format(R"({{"keys": [{{"use": "jwt-svid", "kty": "EC"}}, {{"use": "x509-svid", "x5c": ["{}"]}}]}})",
+                       base64(pki.root_der()));
+}
+
+/// Answers every request with the same bytes, over TLS with a self-signed certificate for 127.0.0.1.
+class HttpsServer {
+public:
+    HttpsServer() : key_(*pki::new_key()) {
+        certificate_ = *pki::make_root(key_.get(), "test",
+                                       {test::now() - std::chrono::hours(1), test::now() + std::chrono::hours(1)});
+        X509V3_CTX context;
+        X509V3_set_ctx(&context, certificate_.get(), certificate_.get(), nullptr, nullptr, 0);
+        const pki::Owner<X509_EXTENSION> name(
+            X509V3_EXT_conf_nid(nullptr, &context, NID_subject_alt_name, "IP:127.0.0.1"));
+        X509_add_ext(certificate_.get(), name.get(), -1);
+        X509_sign(certificate_.get(), key_.get(), EVP_sha256());
+        context_.reset(SSL_CTX_new(TLS_server_method()));
+        SSL_CTX_use_certificate(context_.get(), certificate_.get());
+        SSL_CTX_use_PrivateKey(context_.get(), key_.get());
+        listener_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+        EXPECT_EQ(::listen(listener_.get(), 16), 0);
+        EXPECT_EQ(::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+        port_ = ntohs(address.sin_port);
+        thread_ = std::thread([this] { serve(); });
+    }
+    ~HttpsServer() {
+        stopping_ = true;
+        ::shutdown(listener_.get(), SHUT_RDWR); // wakes accept()
+        thread_.join();
+    }
+    void answer(const std::string& head, const std::string& body) {
+        const std::scoped_lock lock(mutex_);
+        answer_ = head + fmt::format("Content-Length: {}\r\nConnection: close\r\n\r\n", body.size()) + body;
+    }
+    [[nodiscard]] std::string url() const { return fmt::format("https://127.0.0.1:{}/bundle", port_); }
+    [[nodiscard]] std::string certificate_pem() const { return *pki::pem_of(certificate_.get()); }
+
+private:
+    void serve() {
+        while (!stopping_) {
+            const UniqueFd peer(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+            if (!peer.valid()) {
+                continue;
+            }
+            const timeval patience{5, 0};
+            ::setsockopt(peer.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+            const OsslPtr<SSL> ssl(SSL_new(context_.get()));
+            SSL_set_fd(ssl.get(), peer.get());
+            std::array<char, 4096> request{};
+            if (SSL_accept(ssl.get()) == 1 && SSL_read(ssl.get(), request.data(), request.size()) > 0) {
+                const std::scoped_lock lock(mutex_);
+                SSL_write(ssl.get(), answer_.data(), static_cast<int>(answer_.size()));
+                SSL_shutdown(ssl.get());
+            }
+        }
+    }
+
+    OsslPtr<EVP_PKEY> key_;
+    OsslPtr<X509> certificate_;
+    OsslPtr<SSL_CTX> context_;
+    UniqueFd listener_;
+    int port_ = 0;
+    std::mutex mutex_;
+    std::string answer_;
+    std::atomic<bool> stopping_ = false;
+    std::thread thread_;
+};
+
+class FederationTest : public testing::Test {
+protected:
+    std::unique_ptr<Federation> start(const std::string& location, const std::string& ca_file = "") {
+        auto started =
+            Federation::start({{"bank.example", location, ca_file}}, "cluster.local", std::chrono::seconds(1));
+        EXPECT_TRUE(started.has_value()) << started.error().message();
+        return started ? std::move(*started) : nullptr;
+    }
+    static bool trusts(const Federation& federation, const SmallPki& pki) {
+        const auto now = federation.current();
+        const auto found = now->roots.find("bank.example");
+        return found != now->roots.end() && found->second.size() == 1 &&
+               *pki::der_of(found->second.front().get()) == pki.root_der();
+    }
+    static std::string trouble(const Federation& federation) {
+        const auto now = federation.current();
+        return now->troubles.empty() ? "" : now->troubles.front();
+    }
+
+    SmallPki bank_{"bank.example"}, next_{"bank.example"};
+    TemporaryFolder files_;
+};
+
+TEST_F(FederationTest, FileIsReadAgainAndABadOneKeepsTheLast) {
+    files_.write("bank.pem", bank_.root_pem());
+    const auto federation = start(files_.path("bank.pem"));
+    EXPECT_TRUE(eventually([&] { return trusts(*federation, bank_); }));
+    files_.write("bank.pem", "nothing");
+    EXPECT_TRUE(eventually([&] { return trouble(*federation).contains("bank.pem"); }));
+    EXPECT_TRUE(trusts(*federation, bank_));
+    files_.write("bank.pem", spiffe_bundle(next_));
+    EXPECT_TRUE(eventually([&] { return trusts(*federation, next_) && trouble(*federation).empty(); }));
+}
+
+TEST_F(FederationTest, HttpsIsBelievedWithTheRightCertificateOnly) {
+    HttpsServer server;
+    server.answer("HTTP/1.1 200 OK\r\n", spiffe_bundle(bank_));
+    files_.write("web.pem", server.certificate_pem());
+    const auto federation = start(server.url(), files_.path("web.pem"));
+    EXPECT_TRUE(eventually([&] { return trusts(*federation, bank_); })) << trouble(*federation);
+    files_.write("other.pem", bank_.root_pem());
+    const auto careful = start(server.url(), files_.path("other.pem"));
+    EXPECT_TRUE(eventually([&] { return trouble(*careful).contains("certificate"); })) << trouble(*careful);
+    EXPECT_TRUE(careful->current()->roots.empty());
+}
+
+TEST_F(FederationTest, BadAnswersKeepTheLastGoodOne) {
+    HttpsServer server;
+    server.answer("HTTP/1.1 200 OK\r\n", bank_.root_pem());
+    files_.write("web.pem", server.certificate_pem());
+    const auto federation = start(server.url(), files_.path("web.pem"));
+    ASSERT_TRUE(eventually([&] { return trusts(*federation, bank_); })) << trouble(*federation);
+    server.answer("HTTP/1.1 500 Broken\r\n", "");
+    EXPECT_TRUE(eventually([&] { return trouble(*federation).contains("500"); })) << trouble(*federation);
+    server.answer("HTTP/1.1 200 OK\r\n", std::string((1 << 20) + 10, 'x'));
+    EXPECT_TRUE(eventually([&] { return !trouble(*federation).contains("500"); }));
+    EXPECT_NE(trouble(*federation), "");
+    server.answer("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n", "");
+    EXPECT_TRUE(eventually([&] { return trouble(*federation).contains("bundle: "); })) << trouble(*federation);
+    EXPECT_TRUE(trusts(*federation, bank_));
+    server.answer("HTTP/1.1 200 OK\r\n", next_.root_pem());
+    EXPECT_TRUE(eventually([&] { return trusts(*federation, next_) && trouble(*federation).empty(); }));
+}
+
+TEST_F(FederationTest, ConfigurationIsChecked) {
+    const auto fault = [](std::vector<FederatedDomain> domains) {
+        const auto started = Federation::start(std::move(domains), "cluster.local", std::chrono::seconds(10));
+        return started ? "" : started.error().message();
+    };
+    EXPECT_NE(fault({{"cluster.local", "/x", ""}}).find("our own"), std::string::npos);
+    EXPECT_NE(fault({{"a.example", "http://a.example/", ""}}).find("neither"), std::string::npos);
+    EXPECT_NE(fault({{"a.example", "/x", ""}, {"a.example", "/y", ""}}).find("twice"), std::string::npos);
+    EXPECT_NE(fault({{"A", "/x", ""}}).find("trust domain"), std::string::npos);
+}
+
+TEST(Bundle, TakesRootsOnly) {
+    const SmallPki pki("bank.example");
+    EXPECT_EQ(parse_bundle(pki.root_pem())->size(), 1U);
+    EXPECT_FALSE(parse_bundle(pki.issue("spiffe://bank.example/ns/a/sa/b").chain_pem()).has_value());
+    EXPECT_FALSE(parse_bundle("{}").has_value());
+    EXPECT_FALSE(parse_bundle(R"({"keys": []})").has_value());
+    EXPECT_FALSE(parse_bundle(R"({"keys": [{"use": "x509-svid", "x5c": ["!!"]}]})").has_value());
+    EXPECT_FALSE(parse_bundle(R"({"keys": [{"use": "x509-svid", "x5c": [7]}]})").has_value());
+}
+
+} // namespace
+} // namespace weft::identity
