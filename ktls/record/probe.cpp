@@ -40,6 +40,9 @@ std::optional<Pair> connected() {
     where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof where;
     auto* address = reinterpret_cast<sockaddr*>(&where);
+    if (!listener.valid() || !pair.a.valid()) {
+        return std::nullopt;
+    }
     if (::bind(listener.get(), address, size) != 0 || ::listen(listener.get(), 1) != 0 ||
         ::getsockname(listener.get(), address, &size) != 0 || ::connect(pair.a.get(), address, size) != 0) {
         return std::nullopt;

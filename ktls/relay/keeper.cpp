@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -90,6 +91,13 @@ void Keeper::start_child() {
         (void)::nanosleep(&pause, nullptr);
     }
     child_started_ns_ = now_ns();
+    for (std::uint32_t i = 0; i < memory_.header().threads; ++i) {
+        int& epoll = memory_.header().epoll[i];
+        if (epoll >= 0) {
+            (void)::close(epoll); // with all that the dead child registered
+        }
+        epoll = ::epoll_create1(0);
+    }
     const pid_t parent = ::getpid();
     // Like fork, but with one descriptor table for both: a connection handed to the parent is at once the child's, and
     // nothing that the child opens or holds ends with it.

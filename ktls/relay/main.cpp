@@ -58,11 +58,12 @@ int fail(const char* what) {
 int listen_on(const char* path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (std::strlen(path) >= sizeof address.sun_path) {
+    const std::size_t length = std::strlen(path);
+    if (length >= sizeof address.sun_path) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    std::strcpy(address.sun_path, path);
+    std::memcpy(address.sun_path, path, length);
     const auto* where = reinterpret_cast<const sockaddr*>(&address);
     const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET, 0);
     if (fd < 0) {

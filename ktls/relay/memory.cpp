@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace weft::relay {
@@ -55,9 +56,8 @@ bool Memory::create(std::uint32_t slots, std::uint32_t pipes, std::uint32_t thre
     header_->threads = threads;
     header_->watcher = -1;
     header_->upgrading = -1;
-    for (int& client : header_->clients) {
-        client = -1;
-    }
+    std::ranges::fill(header_->clients, -1);
+    std::ranges::fill(header_->epoll, -1);
     lay_out(slots, pipes);
     for (Pipe& pipe : this->pipes()) {
         pipe = {-1, -1};

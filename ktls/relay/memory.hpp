@@ -74,6 +74,7 @@ struct Header {
     int listener;
     int to_parent;                   ///< eventfd
     int to_child[kMaxThreads];       ///< eventfds
+    int epoll[kMaxThreads];          ///< the child's, made anew by the parent for each child
     int clients[kMaxClients];        ///< -1: free
     std::int32_t watcher;            ///< index of the client that gets events, -1: none
     std::int32_t upgrading;          ///< index of the client that waits for the new program, -1: none
@@ -116,15 +117,15 @@ public:
 
 private:
     using Word = std::atomic<std::uint64_t>;
-    [[nodiscard]] std::uint32_t words() const { return (header_->slots + 63) / 64; }
+    [[nodiscard]] std::size_t words() const { return (header_->slots + 63) / 64; }
     template <typename Visit>
     void take(Word* bits_of, Visit visit) {
-        for (std::uint32_t word = 0; word < words(); ++word) {
+        for (std::size_t word = 0; word < words(); ++word) {
             if (bits_of[word].load(std::memory_order_relaxed) == 0) {
                 continue;
             }
             for (auto bits = bits_of[word].exchange(0); bits != 0; bits &= bits - 1) {
-                visit(word * 64 + static_cast<std::uint32_t>(__builtin_ctzll(bits)));
+                visit(static_cast<std::uint32_t>(word * 64) + static_cast<std::uint32_t>(__builtin_ctzll(bits)));
             }
         }
     }

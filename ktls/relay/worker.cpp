@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "ktls/record/control_record.hpp"
 
@@ -29,9 +30,8 @@ std::uint64_t label(std::uint32_t number, bool app_side, std::uint32_t generatio
 } // namespace
 
 Worker::Worker(Memory& memory, std::uint32_t thread)
-    : memory_(memory), thread_(thread), threads_(memory.header().threads), epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      locals_((memory.header().slots + threads_ - 1) / threads_), next_pipe_(thread) {
-    free_pipes_.reserve(memory.header().pipes / threads_ + 1);
+    : memory_(memory), thread_(thread), threads_(memory.header().threads), epoll_(memory.header().epoll[thread]),
+      locals_((memory.header().slots + threads_ - 1) / threads_) {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u64 = kFromParent;
@@ -48,18 +48,18 @@ Worker::Worker(Memory& memory, std::uint32_t thread)
             }
         }
     }
-    for (; next_pipe_ < used.size() && memory.pipes()[next_pipe_].read >= 0; next_pipe_ += threads_) {
+    free_pipes_.reserve(memory.header().pipes / threads_ + 1);
+    for (std::uint32_t pipe = thread; pipe < used.size(); pipe += threads_) {
         int left = 0;
-        const Pipe pipe = memory.pipes()[next_pipe_];
-        if (used[next_pipe_]) {
+        if (used[pipe]) {
             continue;
         }
-        // A pipe of a connection that has ended may hold its last bytes; one that was being made may not exist.
-        if (::ioctl(pipe.read, FIONREAD, &left) == 0 && left == 0) {
-            free_pipes_.push_back(next_pipe_);
-        } else if (::close(pipe.read), ::close(pipe.write), make_pipe(next_pipe_)) {
-            free_pipes_.push_back(next_pipe_);
+        // A pipe of a connection that has ended may hold its last bytes.
+        if (const int fd = memory.pipes()[pipe].read; fd >= 0 && (::ioctl(fd, FIONREAD, &left) != 0 || left > 0)) {
+            close_pipe(pipe);
         }
+        // Pipes that are made are taken first, from the back.
+        free_pipes_.insert(memory.pipes()[pipe].read < 0 ? free_pipes_.begin() : free_pipes_.end(), pipe);
     }
     for (std::uint32_t number = thread; number < memory.slots().size(); number += threads_) {
         if (memory.slots()[number].state.load() == kCarried) {
@@ -181,9 +181,7 @@ Worker::Flow Worker::end(std::uint32_t number, int reason, std::uint32_t detail)
         if (const std::uint32_t pipe = slot.half[direction].pipe.load();
             pipe != 0 && local(number).in_pipe[direction] > 0) {
             // Its bytes have nowhere to go, and nobody else must get them.
-            (void)::close(memory_.pipes()[pipe - 1].read);
-            (void)::close(memory_.pipes()[pipe - 1].write);
-            (void)make_pipe(pipe - 1);
+            close_pipe(pipe - 1);
             local(number).in_pipe[direction] = 0;
         }
         detach(number, direction);
@@ -225,20 +223,21 @@ bool Worker::make_pipe(std::uint32_t pipe) {
     return true;
 }
 
+// The numbers go first: others may get them the moment that they are closed.
+void Worker::close_pipe(std::uint32_t pipe) {
+    const Pipe old = std::exchange(memory_.pipes()[pipe], Pipe{-1, -1});
+    (void)::close(old.read);
+    (void)::close(old.write);
+}
+
 bool Worker::attach(std::uint32_t number, int direction) {
     auto& attached = memory_.slots()[number].half[direction].pipe;
     if (attached.load() != 0) {
         return true;
     }
-    // One that could not be made anew after its data was thrown away is tried again here.
     if (!free_pipes_.empty() && (memory_.pipes()[free_pipes_.back()].read >= 0 || make_pipe(free_pipes_.back()))) {
         attached.store(free_pipes_.back() + 1);
         free_pipes_.pop_back();
-        return true;
-    }
-    if (next_pipe_ < memory_.pipes().size() && make_pipe(next_pipe_)) {
-        attached.store(next_pipe_ + 1);
-        next_pipe_ += threads_;
         return true;
     }
     push_back(waiting_, number);

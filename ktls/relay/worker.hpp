@@ -59,6 +59,7 @@ private:
     bool attach(std::uint32_t number, int direction);
     void detach(std::uint32_t number, int direction);
     bool make_pipe(std::uint32_t pipe);
+    void close_pipe(std::uint32_t pipe);
     void push_back(Queue& queue, std::uint32_t number);
     bool pop_front(Queue& queue, std::uint32_t& number);
 
@@ -69,8 +70,7 @@ private:
     const std::uint32_t threads_;
     int epoll_;
     std::vector<Local> locals_;
-    std::vector<std::uint32_t> free_pipes_; ///< made and empty
-    std::uint32_t next_pipe_;               ///< pipes of ours from here on may not be made yet
+    std::vector<std::uint32_t> free_pipes_; ///< empty, or not made yet
     Queue ready_{0};                        ///< have more to do
     Queue waiting_{1};                      ///< for a pipe
 };

@@ -10,7 +10,7 @@
 #include <climits>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
+#include <ctime>
 #include <sstream>
 #include <vector>
 
@@ -118,17 +118,12 @@ void Relay::kill_child() {
     EXPECT_TRUE(eventually([&] { return info().child_pid != before; })) << "the child is not replaced";
 }
 
-long wake_ups(pid_t process) {
-    long sum = 0;
-    for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
-        std::ifstream status(task.path() / "status");
-        for (std::string line; std::getline(status, line);) {
-            if (line.starts_with("voluntary_ctxt_switches:") || line.starts_with("nonvoluntary_ctxt_switches:")) {
-                sum += std::stol(line.substr(line.find(':') + 1));
-            }
-        }
-    }
-    return sum;
+double cpu_ms(pid_t process) {
+    clockid_t clock{};
+    timespec used{};
+    EXPECT_EQ(::clock_getcpuclockid(process, &clock), 0);
+    EXPECT_EQ(::clock_gettime(clock, &used), 0);
+    return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
 }
 
 } // namespace weft::ktls::test

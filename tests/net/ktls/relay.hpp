@@ -43,7 +43,7 @@ private:
     std::optional<RelayClient> client_;
 };
 
-/// How often all threads of a process woke up until now.
-long wake_ups(pid_t process);
+/// Milliseconds of CPU that a process has used.
+double cpu_ms(pid_t process);
 
 } // namespace weft::ktls::test
