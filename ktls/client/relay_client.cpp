@@ -181,7 +181,7 @@ Result<std::optional<RelayMessage>> RelayClient::read_one() {
 Result<std::optional<RelayMessage>> RelayClient::receive() {
     if (!waiting_.empty()) {
         auto first = std::move(waiting_.front());
-        waiting_.erase(waiting_.begin());
+        waiting_.pop_front();
         return first;
     }
     return read_one();

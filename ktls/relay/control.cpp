@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <memory>
 
 #include "ktls/relay/keeper.hpp"
 
@@ -190,6 +190,8 @@ std::uint16_t Keeper::hand_over(const weft_relay_request& request, int app, int 
             continue;
         }
         next_slot_ = number + 1;
+        const std::uint32_t generation = slot.generation.load();
+        std::construct_at(&slot); // nothing of the connection before remains
         timespec now{};
         (void)::clock_gettime(CLOCK_BOOTTIME, &now);
         slot.flags = request.flags;
@@ -199,24 +201,10 @@ std::uint16_t Keeper::hand_over(const weft_relay_request& request, int app, int 
             static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
         slot.app = app;
         slot.peer = peer;
-        slot.generation.fetch_add(1);
-        slot.detail.store(0);
-        slot.reason.store(0);
-        slot.close_wanted.store(0);
-        slot.hold_wanted.store(0);
-        slot.held.store(0);
-        slot.rekey_wanted.store(0);
-        slot.told = 0;
+        slot.generation.store(generation + 1);
         slot.hold_client = -1;
-        for (Half& half : slot.half) {
-            half.bytes.store(0);
-            half.pipe.store(0);
-            half.ended.store(0);
-            half.alert_sent.store(0);
-            half.closed.store(0);
-            half.limit_told.store(0);
-            half.limit_at.store(request.key_limit);
-        }
+        slot.half[0].limit_at.store(request.key_limit);
+        slot.half[1].limit_at.store(request.key_limit);
         for (const int fd : {app, peer}) {
             (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
             // Should this process die, both ends must see a reset and no clean end. An orderly end takes it back.

@@ -84,7 +84,7 @@ void Worker::run() {
             const Slot& slot = memory_.slots()[number];
             if (slot.state.load() == kCarried && slot.generation.load() == events[i].data.u64 >> 32 &&
                 !check_error(number, events[i].events, app_side)) {
-                work(number);
+                work(number, concerned(number, events[i].events, app_side));
             }
         }
         // One turn each: what becomes ready meanwhile waits for the next round, after the sockets were asked again.
@@ -157,18 +157,28 @@ bool Worker::check_error(std::uint32_t number, std::uint32_t events, bool app_si
     return code != 0 && end_broken(number, app_side, code) == Flow::kEnded;
 }
 
-void Worker::work(std::uint32_t number) {
+// Which directions an event can move, as bits: a socket is nearly always writable, which means nothing to a direction
+// that has nothing to write.
+unsigned int Worker::concerned(std::uint32_t number, std::uint32_t events, bool app_side) {
+    const unsigned int from = app_side ? 0 : 1;
+    const unsigned int to = 1 - from;
+    const Half& half = memory_.slots()[number].half[to];
+    const bool readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    const bool writing = local(number).in_pipe[to] > 0 || half.ended.load() != 0;
+    return (readable ? 1U << from : 0U) | (writing ? 1U << to : 0U);
+}
+
+void Worker::work(std::uint32_t number, unsigned int directions) {
     bool more = false;
-    bool closed = true;
     for (int direction = 0; direction < 2; ++direction) {
-        const Flow flow = move(number, direction);
+        const Flow flow = (directions >> direction & 1) != 0 ? move(number, direction) : Flow::kWaits;
         if (flow == Flow::kEnded) {
             return;
         }
         more = more || flow == Flow::kMore;
-        closed = closed && flow == Flow::kClosed;
     }
-    if (closed) {
+    const Slot& slot = memory_.slots()[number];
+    if (slot.half[0].closed.load() != 0 && slot.half[1].closed.load() != 0) {
         (void)end(number, WEFT_RELAY_REASON_FINISHED, 0);
     } else if (more) {
         push_back(ready_, number);

@@ -46,7 +46,8 @@ private:
 
     void take_up(std::uint32_t number);
     void look_at(std::uint32_t number);
-    void work(std::uint32_t number);
+    unsigned int concerned(std::uint32_t number, std::uint32_t events, bool app_side);
+    void work(std::uint32_t number, unsigned int directions = 3);
     Flow move(std::uint32_t number, int direction);
     Flow fill(std::uint32_t number, int direction, bool& empty);
     Flow drain(std::uint32_t number, int direction);

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,7 +73,7 @@ private:
     Result<std::optional<RelayMessage>> read_one();
 
     UniqueFd fd_;
-    std::vector<RelayMessage> waiting_; ///< events that came while await() looked for something else
+    std::deque<RelayMessage> waiting_; ///< events that came while await() looked for something else
 };
 
 } // namespace weft::ktls

@@ -471,6 +471,60 @@ TEST(Relay, RefusesNonsense) {
     EXPECT_FALSE(RelayClient::connect(relay.path() + "-not").has_value());
 }
 
+TEST(Relay, ManyShortConnections) {
+    constexpr std::uint64_t kConnections = 2000;
+    Relay relay;
+    for (std::uint64_t id = 1; id <= kConnections; ++id) {
+        TcpPair front(0, id % 2 == 0);
+        TcpPair back(0, id % 2 == 0);
+        ASSERT_EQ(relay.carry(id, front.server, back.client, 0), WEFT_RELAY_OK);
+        ASSERT_EQ(write_pattern(front.client.get(), 500), 0);
+        ASSERT_EQ(write_pattern(back.server.get(), 700), 0);
+        ASSERT_TRUE(read_pattern(back.server.get(), 0).intact(500));
+        ASSERT_TRUE(read_pattern(front.client.get(), 0).intact(700));
+    }
+    std::set<std::uint64_t> ended;
+    ASSERT_TRUE(test::eventually([&] {
+        auto message = relay.client().receive();
+        if (message.has_value() && message->has_value()) {
+            const auto& entry = (*message)->entries.at(0);
+            EXPECT_EQ(entry.reason, WEFT_RELAY_REASON_FINISHED);
+            EXPECT_EQ(entry.to_peer, 500U);
+            EXPECT_EQ(entry.to_app, 700U);
+            ended.insert(entry.id);
+        }
+        return ended.size() == kConnections || !message.has_value();
+    }));
+    EXPECT_EQ(ended.size(), kConnections);
+    const auto info = relay.info();
+    EXPECT_EQ(info.accepted, kConnections);
+    EXPECT_EQ(info.connections, 0U);
+    EXPECT_EQ(info.events_lost, 0U);
+}
+
+// Nobody listens for longer than the relay can remember: what is lost is counted, what is kept is the newest.
+TEST(Relay, RemembersTheNewestEventsForAnAgentThatIsAway) {
+    Relay relay;
+    // Watches, and never reads: what fits its socket is gone with it.
+    auto away = RelayClient::connect(relay.path());
+    ASSERT_TRUE(away.has_value() && away->watch().has_value() && away->await(WEFT_RELAY_WATCH, kPatience).has_value());
+    {
+        const auto gone = std::move(*away);
+    }
+    constexpr std::uint64_t kConnections = 4096 + 50;
+    for (std::uint64_t id = 1; id <= kConnections; ++id) {
+        TcpPair front;
+        TcpPair back;
+        ASSERT_EQ(relay.carry(id, front.server, back.client, 0), WEFT_RELAY_OK);
+        test::reset_on_close(front.client.get());
+    }
+    ASSERT_TRUE(test::eventually([&] { return relay.info().connections == 0; }));
+    EXPECT_EQ(relay.info().events_lost, 50U);
+    ASSERT_TRUE(relay.client().watch().has_value());
+    ASSERT_TRUE(relay.client().await(WEFT_RELAY_WATCH, kPatience).has_value());
+    EXPECT_EQ(relay.event(kConnections).state, WEFT_RELAY_ENDED);
+}
+
 TEST(Relay, TellsOfKeyLimits) {
     Relay relay;
     TcpPair front;
