@@ -31,7 +31,8 @@ public:
     bool Verify(tls::TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
                 grpc::Status* status) override {
         const auto chain = request->peer_cert_full_chain();
-        const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+        const auto now =
+            trust_.now ? trust_.now() : std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
         const auto checked = check_server(std::string(chain.data(), chain.size()), trust_, now);
         *status =
             checked ? grpc::Status::OK : grpc::Status(grpc::StatusCode::UNAUTHENTICATED, checked.error().message());
@@ -112,7 +113,6 @@ Result<std::shared_ptr<grpc::Channel>> open_channel(const std::string& address, 
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
     arguments.SetMaxReceiveMessageSize(kLargestAnswer);
     auto channel = grpc::CreateCustomChannel(address, tls::TlsCredentials(options), arguments);

@@ -4,6 +4,7 @@
 // nothing.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,6 +36,7 @@ private:
 struct ServerTrust {
     std::string trust_domain;
     std::shared_ptr<const TrustCell> roots; ///< asked at each handshake; null while joining
+    std::function<Time()> now; ///< what dates are judged by; the system's clock when empty
     std::string fingerprint; ///< without roots: SHA-256 of the root that the server must send along, lower case hex
 };
 

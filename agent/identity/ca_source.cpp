@@ -154,7 +154,8 @@ private:
         Svid node;
         WEFT_ASSIGN(node.key, files_.joining_key());
         WEFT_ASSIGN(const auto channel,
-                    open_channel(options_.address, {options_.trust_domain, nullptr, options_.fingerprint}, "", ""));
+                    open_channel(options_.address, {options_.trust_domain, nullptr, options_.now, options_.fingerprint},
+                                 "", ""));
         ca::JoinRequest request;
         request.set_token(token);
         WEFT_ASSIGN(*request.mutable_csr(),
@@ -220,7 +221,8 @@ private:
             WEFT_ASSIGN(const auto pem, pki::pem_of(one.get()));
             chain += pem;
         }
-        WEFT_ASSIGN(auto channel, open_channel(options_.address, {options_.trust_domain, trust_, ""}, key, chain));
+        WEFT_ASSIGN(auto channel,
+                    open_channel(options_.address, {options_.trust_domain, trust_, options_.now, ""}, key, chain));
         const std::scoped_lock lock(mutex_);
         channel_ = std::make_shared<std::shared_ptr<grpc::Channel>>(std::move(channel));
         if (stream_context_ != nullptr) {

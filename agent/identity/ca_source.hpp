@@ -3,6 +3,7 @@
 // workloads', and listens to the trust bundle. Keys of workloads are made here, in memory.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,7 @@ struct CaOptions {
     std::string state_folder; ///< keeps the node's certificate over restarts; made with mode 0700
     std::string token_file;   ///< read when this node has no certificate yet
     std::string fingerprint;  ///< of the root, from `weft-ca token create`; only for joining
+    std::function<Time()> now{}; ///< what dates of the server are judged by; the system's clock when empty
 };
 
 /// Errors: EINVAL naming the option, EPERM for a folder or file that others may read. Nothing is asked yet.

@@ -129,7 +129,8 @@ public:
                 return share_svid(loaded.svid);
             }
         }
-        return failure(ENOENT, "no {} below {} is for {}", kCertificate, folder_, id.to_string());
+        const auto why = troubles_.empty() ? std::string() : "; " + troubles_.begin()->second.second;
+        return failure(ENOENT, "no {} below {} is for {}{}", kCertificate, folder_, id.to_string(), why);
     }
     [[nodiscard]] bool renews_itself() const override { return true; }
     [[nodiscard]] std::uint64_t generation() const override {

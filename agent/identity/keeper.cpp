@@ -57,6 +57,12 @@ Keeper::Keeper(std::unique_ptr<Source> source, std::unique_ptr<Federation> feder
     }
 }
 
+Keeper::~Keeper() {
+    // Their threads call us: they end while everything of ours is still there.
+    source_.reset();
+    federation_.reset();
+}
+
 void Keeper::on_wake(std::function<void()> wake) {
     const std::scoped_lock lock(mutex_);
     wake_ = std::move(wake);
@@ -279,10 +285,11 @@ Steady::time_point Keeper::next_run(Time now, Steady::time_point moment) const {
     auto next = moment + kLongestSleep;
     const std::scoped_lock lock(mutex_);
     for (const auto& [id, entry] : entries_) {
+        const bool pushed = source_->renews_itself();
         auto at = next;
-        if (!entry.credentials || now >= entry.renew_at || entry.generation != source_->generation()) {
-            at = source_->renews_itself() && entry.credentials ? next : std::max(entry.next_try, source_next_try_);
-        } else {
+        if (!entry.credentials || entry.generation != source_->generation() || (!pushed && now >= entry.renew_at)) {
+            at = pushed ? entry.next_try : std::max(entry.next_try, source_next_try_);
+        } else if (!pushed) {
             at = moment + std::min<Steady::duration>(entry.renew_at - now, kLongestSleep);
         }
         if (entry.rotate_at && !source_->renews_itself()) {

@@ -59,6 +59,7 @@ public:
     Keeper(std::unique_ptr<Source> source, std::unique_ptr<Federation> federation, KeeperOptions options = {});
     Keeper(const Keeper&) = delete;
     Keeper& operator=(const Keeper&) = delete;
+    ~Keeper();
 
     // For any thread.
 
@@ -118,8 +119,8 @@ private:
         return upkeep_error_.empty() ? obtain_error_ : upkeep_error_;
     }
 
-    const std::unique_ptr<Source> source_;
-    const std::unique_ptr<Federation> federation_;
+    std::unique_ptr<Source> source_;
+    std::unique_ptr<Federation> federation_;
     KeeperOptions options_;
     std::minstd_rand random_;
     std::function<void(const SpiffeId&)> identity_changed_;

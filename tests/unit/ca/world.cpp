@@ -37,7 +37,7 @@ void TemporaryFolder::write(const std::string& name, const std::string& text, un
 }
 
 bool eventually(const std::function<bool()>& holds) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     std::mutex mutex;
     std::condition_variable pause;
     std::unique_lock lock(mutex);

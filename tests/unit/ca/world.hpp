@@ -47,7 +47,7 @@ private:
     std::atomic<std::int64_t> now_;
 };
 
-/// Polls until `holds` or half a minute is over; whether it held.
+/// Polls until `holds` or twenty seconds are over; whether it held.
 bool eventually(const std::function<bool()>& holds);
 
 /// One Pod as YAML.

@@ -40,8 +40,8 @@ public:
         fingerprint_ = token.fingerprint();
     }
     void start(std::set<SpiffeId> wanted = {kWeb}) {
-        auto source = open_ca_source(
-            {world_.address(), "cluster.local", name_, files_.path("state"), files_.path("token"), fingerprint_});
+        auto source = open_ca_source({world_.address(), "cluster.local", name_, files_.path("state"),
+                                      files_.path("token"), fingerprint_, world_.clock().reader()});
         ASSERT_TRUE(source.has_value()) << source.error().message();
         KeeperOptions options;
         options.first_pause = std::chrono::milliseconds(20);
@@ -371,7 +371,7 @@ TEST(CaServer, WorkloadsCertificateOpensNoDoor) {
         chain += *pki::pem_of(one.get());
     }
     const auto ask = [&](const std::string& key_pem, const std::string& chain_pem) {
-        const auto channel = open_channel(world.address(), {"cluster.local", cell, ""}, key_pem, chain_pem);
+        const auto channel = open_channel(world.address(), {"cluster.local", cell, {}, ""}, key_pem, chain_pem);
         const auto stub = ca::CertificateAuthority::NewStub(*channel);
         grpc::ClientContext context;
         context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));

@@ -37,18 +37,21 @@ std::string spiffe_bundle(const SmallPki& pki) {
                        base64(pki.root_der()));
 }
 
-/// Answers every request with the same bytes, over TLS with a self-signed certificate for 127.0.0.1.
+/// Answers every request with the same bytes, over TLS with a certificate for 127.0.0.1 by a root of its own.
 class HttpsServer {
 public:
-    HttpsServer() : key_(*pki::new_key()) {
-        certificate_ = *pki::make_root(key_.get(), "test",
-                                       {test::now() - std::chrono::hours(1), test::now() + std::chrono::hours(1)});
-        X509V3_CTX context;
-        X509V3_set_ctx(&context, certificate_.get(), certificate_.get(), nullptr, nullptr, 0);
+    HttpsServer() : root_key_(*pki::new_key()), key_(*pki::new_key()) {
+        const pki::Validity life{test::now() - std::chrono::hours(1), test::now() + std::chrono::hours(1)};
+        root_ = *pki::make_root(root_key_.get(), "test", life);
+        certificate_ = *pki::make_leaf(pki::LeafKind::kServer, key_.get(), "spiffe://web.example/server", life,
+                                       {root_.get(), root_key_.get()});
+        // Web clients want a name or an address, which our own certificates never have.
+        X509* const x = certificate_.get();
+        X509_EXTENSION_free(X509_delete_ext(x, X509_get_ext_by_NID(x, NID_subject_alt_name, -1)));
         const pki::Owner<X509_EXTENSION> name(
-            X509V3_EXT_conf_nid(nullptr, &context, NID_subject_alt_name, "IP:127.0.0.1"));
-        X509_add_ext(certificate_.get(), name.get(), -1);
-        X509_sign(certificate_.get(), key_.get(), EVP_sha256());
+            X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1"));
+        X509_add_ext(x, name.get(), -1);
+        X509_sign(x, root_key_.get(), EVP_sha256());
         context_.reset(SSL_CTX_new(TLS_server_method()));
         SSL_CTX_use_certificate(context_.get(), certificate_.get());
         SSL_CTX_use_PrivateKey(context_.get(), key_.get());
@@ -73,7 +76,7 @@ public:
         answer_ = head + fmt::format("Content-Length: {}\r\nConnection: close\r\n\r\n", body.size()) + body;
     }
     [[nodiscard]] std::string url() const { return fmt::format("https://127.0.0.1:{}/bundle", port_); }
-    [[nodiscard]] std::string certificate_pem() const { return *pki::pem_of(certificate_.get()); }
+    [[nodiscard]] std::string root_pem() const { return *pki::pem_of(root_.get()); }
 
 private:
     void serve() {
@@ -95,8 +98,8 @@ private:
         }
     }
 
-    OsslPtr<EVP_PKEY> key_;
-    OsslPtr<X509> certificate_;
+    OsslPtr<EVP_PKEY> root_key_, key_;
+    OsslPtr<X509> root_, certificate_;
     OsslPtr<SSL_CTX> context_;
     UniqueFd listener_;
     int port_ = 0;
@@ -143,7 +146,7 @@ TEST_F(FederationTest, FileIsReadAgainAndABadOneKeepsTheLast) {
 TEST_F(FederationTest, HttpsIsBelievedWithTheRightCertificateOnly) {
     HttpsServer server;
     server.answer("HTTP/1.1 200 OK\r\n", spiffe_bundle(bank_));
-    files_.write("web.pem", server.certificate_pem());
+    files_.write("web.pem", server.root_pem());
     const auto federation = start(server.url(), files_.path("web.pem"));
     EXPECT_TRUE(eventually([&] { return trusts(*federation, bank_); })) << trouble(*federation);
     files_.write("other.pem", bank_.root_pem());
@@ -155,7 +158,7 @@ TEST_F(FederationTest, HttpsIsBelievedWithTheRightCertificateOnly) {
 TEST_F(FederationTest, BadAnswersKeepTheLastGoodOne) {
     HttpsServer server;
     server.answer("HTTP/1.1 200 OK\r\n", bank_.root_pem());
-    files_.write("web.pem", server.certificate_pem());
+    files_.write("web.pem", server.root_pem());
     const auto federation = start(server.url(), files_.path("web.pem"));
     ASSERT_TRUE(eventually([&] { return trusts(*federation, bank_); })) << trouble(*federation);
     server.answer("HTTP/1.1 500 Broken\r\n", "");

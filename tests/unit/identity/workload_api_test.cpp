@@ -128,7 +128,8 @@ protected:
     }
     std::string why() {
         const auto troubles = keeper_->troubles();
-        return (troubles.empty() ? "" : troubles.front()) + keeper_->states().at(0).last_error;
+        const auto states = keeper_->states();
+        return (troubles.empty() ? "" : troubles.front()) + (states.empty() ? "" : states.front().last_error);
     }
 
     SmallPki pki_;
