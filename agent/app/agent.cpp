@@ -70,8 +70,14 @@ Result<> Agent::begin() {
     WEFT_ASSIGN(auto registry, enrol::EndpointRegistry::open(options_.run_dir + "/endpoints", bpf::netns_cookie));
     start_enrolment(std::move(registry));
 
+    WEFT_TRY(open_mesh());
     WEFT_TRY(open_datapath());
     WEFT_TRY(probe_hooks(options_.cgroup_path));
+    if (mesh_) {
+        WEFT_TRY(mesh_->open(*datapath_));
+        mesh_changed_ = true;
+        sync();
+    }
     WEFT_TRY(watch_sources());
 
     enrol_handler_ = std::make_unique<enrol::PostingHandler>(
@@ -80,6 +86,26 @@ Result<> Agent::begin() {
     server.path = options_.run_dir + "/enrol.sock";
     WEFT_ASSIGN(enrol_server_, enrol::EnrolServer::start(server, *enrol_handler_));
     return {};
+}
+
+Result<> Agent::open_mesh() {
+    if (options_.ca_address.empty() && options_.identity_files.empty() && options_.workload_api.empty()) {
+        return {};
+    }
+    node_.mesh = true;
+    WEFT_ASSIGN(mesh_, MeshControl::start(options_, loop_, [this] {
+                    mesh_changed_ = true;
+                    sync();
+                }));
+    return {};
+}
+
+void Agent::update_mesh(const store::Snapshot& snapshot) {
+    if (mesh_) {
+        mesh_->update(snapshot);
+        node_.dial_ports = mesh_->dial_ports();
+    }
+    mesh_changed_ = false;
 }
 
 void Agent::start_enrolment(enrol::EndpointRegistry registry) {
@@ -202,9 +228,10 @@ void Agent::log_refusals() {
 
 void Agent::sync() {
     const auto snapshot = store_.snapshot();
-    if (snapshot == snapshot_ && !host_changed_ && !failed_last_) {
+    if (snapshot == snapshot_ && !host_changed_ && !failed_last_ && !mesh_changed_) {
         return;
     }
+    update_mesh(*snapshot);
     const bool pods_changed = !snapshot_ || snapshot->pods != snapshot_->pods;
     compile();
     log_refusals();
@@ -214,6 +241,9 @@ void Agent::sync() {
                       written.error().message());
     }
     publish_state();
+    if (mesh_ && !failed_last_) {
+        mesh_->publish(*snapshot_, *desired_);
+    }
     if (pods_changed) {
         enrolment_->pods_changed();
     }
@@ -231,6 +261,9 @@ Result<> Agent::write_maps() {
         if (grown) {
             spdlog::info("event=maps-grown services={}", desired_->services.size());
             report(stats);
+            if (mesh_) {
+                WEFT_TRY(mesh_->reload(*datapath_));
+            }
             return {};
         }
         spdlog::error("event=grow-failed error=\"{}\" effect=\"the present maps are used as far as they reach\"",
@@ -257,7 +290,28 @@ void Agent::report(const reconcile::ApplyStats& stats) {
     picture->failures = stats.failures;
     picture->revision = stats.revision;
     published_.set(std::move(picture));
+    guard_veths();
     reap(stats.removed_udp_backends);
+}
+
+void Agent::guard_veths() {
+    const auto program = datapath_->program_fd("weft_wire");
+    const auto devices = datapath_->map_fd("weft_veth");
+    if (!program || !devices) {
+        return; // a data path without them was refused at load
+    }
+    std::map<std::uint64_t, std::string> pods;
+    for (const auto& [container, endpoint] : *snapshot_->endpoints) {
+        pods.emplace(endpoint.netns_cookie, endpoint.netns_path);
+    }
+    const auto stats = veths_.apply(*program, *devices, pods);
+    for (const auto& path : stats.unguarded) {
+        spdlog::warn("event=veth-missing netns={} effect=\"packet sockets in it are not judged on the wire\"", path);
+    }
+    for (const auto& error : stats.errors) {
+        spdlog::error("event=veth-failed error=\"{}\" effect=\"packet sockets of that pod are not judged\"",
+                      error.message());
+    }
 }
 
 void Agent::publish_state() {
@@ -285,6 +339,8 @@ void Agent::repair() {
     }
     refresh_host();
     sync();
+    veths_.distrust();
+    guard_veths();
     const auto drift = reconciler_.repair();
     if (!drift) {
         spdlog::error("event=repair-failed error=\"{}\"", drift.error().message());

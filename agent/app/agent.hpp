@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "agent/app/loop.hpp"
+#include "agent/app/mesh_control.hpp"
 #include "agent/app/options.hpp"
 #include "agent/app/published.hpp"
 #include "agent/bpf/datapath.hpp"
 #include "agent/bpf/stale_backend.hpp"
 #include "agent/bpf/udp_reaper.hpp"
+#include "agent/bpf/veth_guard.hpp"
 #include "agent/compiler/compiler.hpp"
 #include "agent/enrol/enrolment.hpp"
 #include "agent/reconcile/reconciler.hpp"
@@ -35,6 +37,8 @@ public:
     /// What the API, the metrics and the observer may read, from any thread.
     [[nodiscard]] const Published& published() const { return published_; }
     [[nodiscard]] bpf::Datapath& datapath() { return *datapath_; }
+    /// Null when this node has no source of identities.
+    [[nodiscard]] const MeshControl* mesh() const { return mesh_.get(); }
 
 private:
     Agent(Options options, Loop& loop);
@@ -42,6 +46,9 @@ private:
     Result<> begin();
     Result<> open_datapath();
     Result<> watch_sources();
+    Result<> open_mesh();
+    /// Brings the mesh's sockets in line with the snapshot, and their ports into what is compiled next.
+    void update_mesh(const store::Snapshot& snapshot);
     void start_enrolment(enrol::EndpointRegistry registry);
 
     /// Compiles the present snapshot and writes the maps, if anything changed.
@@ -51,6 +58,8 @@ private:
     /// Destroys connected UDP sockets of backends that are gone, now and once more a little later.
     void reap(const std::vector<bpf::StaleBackend>& stale);
     void reap_now(const std::vector<bpf::StaleBackend>& stale);
+    /// Puts the program that judges packets on the wire onto the host's ends of this node's pods' veth pairs.
+    void guard_veths();
     /// Logs what is refused now and was not before.
     void log_refusals();
     void repair();
@@ -71,6 +80,7 @@ private:
     reconcile::Reconciler reconciler_;
     std::unique_ptr<source::ManifestFolder> folder_;
     std::unique_ptr<bpf::Datapath> datapath_;
+    bpf::VethGuard veths_;
     bpf::UdpReaper reaper_ = bpf::UdpReaper::open();
     std::unique_ptr<enrol::EndpointRegistry> registry_;
     std::unique_ptr<enrol::Enrolment> enrolment_;
@@ -79,6 +89,8 @@ private:
     UniqueFd address_watch_;
     std::shared_ptr<const store::Snapshot> snapshot_;
     std::vector<store::Refusal> logged_refusals_;
+    std::unique_ptr<MeshControl> mesh_;
+    bool mesh_changed_ = false; ///< certificates or trust
     bool host_changed_ = true;
     bool failed_last_ = false; ///< the last write left failures behind: try again at the next repair
     Published published_;

@@ -12,6 +12,8 @@
 #include <set>
 #include <string_view>
 
+#include "weft/base/spiffe_id.hpp"
+
 namespace weft::app {
 namespace {
 
@@ -90,6 +92,24 @@ const std::vector<Key>& keys() {
         {"unknown_workloads", "WHAT", "sockets of a network namespace that no pod owns: refuse or allow [refuse]",
          [](O& o, S v) { return set_choice(o.unknown_workloads, v, {"refuse", "allow"}); },
          [](const O& o) { return o.unknown_workloads; }},
+        {"trust_domain", "DOMAIN", "of this mesh's identities, spiffe://DOMAIN/ns/NS/sa/SA [cluster.local]",
+         [](O& o, S v) -> Result<> {
+             WEFT_TRY(check_trust_domain(v));
+             return set_text(o.trust_domain, v);
+         },
+         [](const O& o) { return o.trust_domain; }},
+        {"ca_address", "HOST:PORT", "weft-ca, as the source of certificates [none: no mutual TLS]",
+         [](O& o, S v) { return set_text(o.ca_address, v); }, [](const O& o) { return o.ca_address; }},
+        {"ca_token_file", "FILE", "token from `weft-ca token create`, read when this node joins",
+         [](O& o, S v) { return set_directory(o.ca_token_file, v); }, [](const O& o) { return o.ca_token_file; }},
+        {"ca_fingerprint", "HEX", "SHA-256 of weft-ca's root, as `weft-ca token create` prints it, for joining",
+         [](O& o, S v) { return set_text(o.ca_fingerprint, v); }, [](const O& o) { return o.ca_fingerprint; }},
+        {"identity_files", "DIR", "folder of tls.crt, tls.key and ca.crt, as the source of certificates",
+         [](O& o, S v) { return set_directory(o.identity_files, v); }, [](const O& o) { return o.identity_files; }},
+        {"workload_api", "SOCKET", "of a SPIFFE Workload API server, as the source of certificates",
+         [](O& o, S v) { return set_text(o.workload_api, v); }, [](const O& o) { return o.workload_api; }},
+        {"relay_socket", "SOCKET", "of weft-relay, which splices where the kernel has TLS [none: user space]",
+         [](O& o, S v) { return set_directory(o.relay_socket, v); }, [](const O& o) { return o.relay_socket; }},
         {"repair_interval", "SECONDS", "how often maps are read back and repaired, 1 to 3600 [10]",
          [](O& o, S v) -> Result<> {
              WEFT_ASSIGN(const long seconds, number(v, 1, 3600));
@@ -180,6 +200,11 @@ Result<> check(Options& options) {
             return system_failure("node_name is not set and the host name cannot be read");
         }
         options.node_name = name.data();
+    }
+    if ((options.ca_address.empty() ? 0 : 1) + (options.identity_files.empty() ? 0 : 1) +
+            (options.workload_api.empty() ? 0 : 1) >
+        1) {
+        return invalid("ca_address, identity_files, workload_api: give one source of certificates, not several");
     }
     if (options.manifests.empty()) {
         return invalid("manifests: not set; give the folder of Kubernetes YAML with --manifests DIR");

@@ -21,6 +21,13 @@ struct Options {
     std::string socket_group; ///< group that may use the command line, besides root
     std::string log_level = "info";
     std::string unknown_workloads = "refuse"; ///< "refuse" or "allow"
+    std::string trust_domain = "cluster.local";
+    std::string ca_address;     ///< weft-ca; one of these three, or none and no mutual TLS
+    std::string identity_files; ///< folder in cert-manager's layout
+    std::string workload_api;   ///< socket of a SPIFFE Workload API server
+    std::string ca_token_file;
+    std::string ca_fingerprint;
+    std::string relay_socket; ///< of weft-relay; empty: connections are relayed in user space
     std::chrono::seconds repair_interval{10};
     std::size_t flow_buffer = 4096;
     bool flow_events = true;

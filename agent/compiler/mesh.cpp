@@ -91,7 +91,7 @@ MeshStanding mesh_standing(const store::Snapshot& snapshot, const k8s::Pod& pod,
 
 std::uint32_t endpoint_flags(const MeshStanding& standing) {
     if (standing.mode == k8s::TlsMode::kOff) {
-        return 0;
+        return standing.published ? WEFT_ENDPOINT_MESH : 0U; // being withdrawn: peers may still dial it
     }
     return WEFT_ENDPOINT_MESH | (standing.published ? WEFT_ENDPOINT_DIALS : 0U) |
            (standing.mode == k8s::TlsMode::kStrict ? WEFT_ENDPOINT_STRICT : 0U);
