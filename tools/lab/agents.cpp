@@ -14,9 +14,10 @@
 
 namespace weft::lab {
 
-Agent::Agent(Loop& loop, Names names, std::string node, std::string program, std::string cgroup_mount)
+Agent::Agent(Loop& loop, Names names, std::string node, std::string program, std::string cgroup_mount,
+             std::vector<std::string> flags)
     : loop_(loop), names_(std::move(names)), node_(std::move(node)), program_(std::move(program)),
-      cgroup_mount_(std::move(cgroup_mount)) {}
+      cgroup_mount_(std::move(cgroup_mount)), flags_(std::move(flags)) {}
 
 Agent::~Agent() {
     *alive_ = false;
@@ -36,10 +37,21 @@ Result<> Agent::start() {
     const auto cgroup = cgroup_mount_ + "/" + names_.agent_cgroup(node_);
     WEFT_TRY(create_cgroup(cgroup));
     WEFT_TRY(create_cgroup(cgroup_mount_ + "/" + names_.host_cgroup(node_)));
-    WEFT_ASSIGN(child_, launch({.argv = {program_, "--node-name", node_, "--cgroup-path",
-                                         cgroup_mount_ + "/" + names_.node_cgroup(node_), "--pin-dir",
-                                         names_.node_pins(node_), "--run-dir", run_dir, "--manifests",
-                                         names_.manifests(), "--metrics-address", "0.0.0.0:9964"},
+    std::vector<std::string> argv = {program_,
+                                     "--node-name",
+                                     node_,
+                                     "--cgroup-path",
+                                     cgroup_mount_ + "/" + names_.node_cgroup(node_),
+                                     "--pin-dir",
+                                     names_.node_pins(node_),
+                                     "--run-dir",
+                                     run_dir,
+                                     "--manifests",
+                                     names_.manifests(),
+                                     "--metrics-address",
+                                     "0.0.0.0:9964"};
+    argv.insert(argv.end(), flags_.begin(), flags_.end());
+    WEFT_ASSIGN(child_, launch({.argv = std::move(argv),
                                 .netns = netns_path(names_.node_netns(node_)),
                                 .cgroup = cgroup,
                                 .log_file = names_.agent_log(node_),

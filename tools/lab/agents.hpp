@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tools/lab/loop.hpp"
 #include "tools/lab/names.hpp"
@@ -14,7 +15,9 @@ namespace weft::lab {
 class Agent {
 public:
     /// `program`: path of weftd; empty when the lab runs without the mesh.
-    Agent(Loop& loop, Names names, std::string node, std::string program, std::string cgroup_mount);
+    /// `flags` are added to its command line.
+    Agent(Loop& loop, Names names, std::string node, std::string program, std::string cgroup_mount,
+          std::vector<std::string> flags);
     Agent(const Agent&) = delete;
     Agent& operator=(const Agent&) = delete;
     ~Agent();
@@ -40,6 +43,7 @@ private:
     std::string node_;
     std::string program_;
     std::string cgroup_mount_;
+    std::vector<std::string> flags_;
     Child child_;
     bool wanted_ = false;
     int restarts_ = 0;

@@ -70,6 +70,9 @@ std::vector<k8s::Pod> Controller::existing() const {
     for (const auto& [name, runner] : pods_) {
         if (!runner->external()) {
             list.push_back(runner->published());
+            if (enrolled_.contains(name)) {
+                list.back().meta.annotations["weft.dev/enrolled"] = "true";
+            }
         }
     }
     return list;

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "tools/lab/cluster.hpp"
@@ -27,6 +28,14 @@ public:
     void touch();
     /// The same at once: when it returns, the objects are published and the pods' starts and stops are under way.
     Result<> reconcile();
+
+    /// Pods that their nodes' agents call enrolled: published as an annotation.
+    void set_enrolled(std::set<store::Name> pods) {
+        if (pods != enrolled_) {
+            enrolled_ = std::move(pods);
+            touch();
+        }
+    }
 
     /// Every pod's /etc/hosts says what the Services are now.
     void refresh_names();
@@ -65,6 +74,7 @@ private:
     std::map<store::Name, std::string> unplaced_;
     std::map<store::Name, std::vector<Ip>> headless_; ///< ready addresses behind headless Services
     std::map<std::string, std::string> files_;        ///< what is in the manifests folder
+    std::set<store::Name> enrolled_;
     std::string publish_fault_;
     bool touched_ = false;
 

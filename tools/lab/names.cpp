@@ -42,6 +42,10 @@ std::string Names::cgroup() const {
 std::string Names::supervisor_cgroup() const {
     return cgroup() + "/lab";
 }
+std::string Names::authority_cgroup() const {
+    return cgroup() + "/authority";
+}
+
 std::string Names::node_cgroup(std::string_view node) const {
     return fmt::format("{}/{}", cgroup(), node);
 }

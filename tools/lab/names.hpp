@@ -34,6 +34,7 @@ public:
     /// Paths below the cgroup v2 mount, without a leading slash: "weft-LAB", "weft-LAB/NODE", ...
     [[nodiscard]] std::string cgroup() const;
     [[nodiscard]] std::string supervisor_cgroup() const;
+    [[nodiscard]] std::string authority_cgroup() const;
     [[nodiscard]] std::string node_cgroup(std::string_view node) const;
     [[nodiscard]] std::string agent_cgroup(std::string_view node) const;
     [[nodiscard]] std::string host_cgroup(std::string_view node) const;

@@ -7,10 +7,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <optional>
+#include <set>
 
 #include "agent/k8s/parse.hpp"
 #include "tools/lab/agents.hpp"
+#include "tools/lab/authority.hpp"
 #include "tools/lab/cgroup.hpp"
 #include "tools/lab/controller.hpp"
 #include "tools/lab/protocol.hpp"
@@ -115,10 +120,21 @@ private:
         for (const auto& object : objects) {
             WEFT_TRY(controller->cluster().apply(object));
         }
+        if (mesh && wants_mutual_tls(objects)) {
+            std::vector<AuthorityNode> nodes_on_wire;
+            for (const auto& node : controller->cluster().wire_nodes()) {
+                nodes_on_wire.push_back({node.name, node.addresses.front().to_string()});
+            }
+            WEFT_ASSIGN(auto authority, Authority::start(names_, mount, nodes_on_wire));
+            authority_.emplace(std::move(authority));
+            watch_enrolled();
+        }
         for (const auto& node : controller->cluster().wire_nodes()) {
             WEFT_TRY(create_cgroup(mount + "/" + names_.host_cgroup(node.name)));
             WEFT_TRY(create_cgroup(mount + "/" + names_.node_cgroup(node.name) + "/kubepods"));
-            auto agent = std::make_unique<Agent>(loop_, names_, node.name, weftd, mount);
+            auto agent =
+                std::make_unique<Agent>(loop_, names_, node.name, weftd, mount,
+                                        authority_ ? authority_->flags(node.name) : std::vector<std::string>{});
             WEFT_TRY(agent->start());
             agents_[node.name] = std::move(agent);
         }
@@ -126,6 +142,38 @@ private:
         controller_ = std::move(controller);
         await_agents(Loop::Clock::now() + std::chrono::seconds(20));
         return Json::object();
+    }
+
+    /// Does anything in the manifests ask for the mesh?
+    static bool wants_mutual_tls(const std::vector<k8s::Object>& objects) {
+        return std::ranges::any_of(objects, [](const k8s::Object& object) {
+            if (std::holds_alternative<k8s::MeshTls>(object) || std::holds_alternative<k8s::MeshConfig>(object)) {
+                return true;
+            }
+            const auto* deployment = std::get_if<k8s::Deployment>(&object);
+            return k8s::meta_of(object).labels.contains("weft.dev/mesh") ||
+                   (deployment != nullptr && deployment->template_meta.labels.contains("weft.dev/mesh"));
+        });
+    }
+
+    /// What the API server would do: nodes say which of their pods are enrolled, and everybody sees it on the Pod.
+    void watch_enrolled() {
+        loop_.after(std::chrono::milliseconds(50), [this] {
+            std::set<store::Name> enrolled;
+            for (const auto& [name, agent] : agents_) {
+                std::ifstream file(names_.agent_run_dir(name) + "/enrolled.json");
+                const auto told = Json::parse(file, nullptr, false);
+                if (!told.is_discarded() && told.contains("pods")) {
+                    for (const auto& pod : told["pods"]) {
+                        enrolled.emplace(pod.value("namespace", ""), pod.value("name", ""));
+                    }
+                }
+            }
+            if (controller_) {
+                controller_->set_enrolled(std::move(enrolled));
+            }
+            watch_enrolled();
+        });
     }
 
     /// Pods start when the agents answer, so that the first CNI ADD need not be repeated; or after a while anyway,
@@ -257,6 +305,7 @@ private:
                 (void)kill_cgroup(*mount + "/" + names_.node_cgroup(node.name)); // cleanup by name reports what stays
             }
             (void)kill_cgroup(*mount + "/" + names_.cgroup() + "/external");
+            (void)kill_cgroup(*mount + "/" + names_.authority_cgroup());
             while (::waitpid(-1, nullptr, 0) > 0) { // all were killed, so this is short
             }
         }
@@ -266,6 +315,7 @@ private:
     Names names_;
     Loop loop_;
     std::unique_ptr<CommandServer> server_;
+    std::optional<Authority> authority_;
     std::map<std::string, std::unique_ptr<Agent>> agents_;
     std::unique_ptr<Controller> controller_;
     bool mesh_ = true;
