@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include <gtest/gtest.h>
+
 #include "tests/net/ktls/streams.hpp"
 #include "weft/ktls/relay_client.hpp"
 
@@ -41,6 +43,17 @@ private:
     std::string path_;
     pid_t pid_ = -1;
     std::optional<RelayClient> client_;
+};
+
+/// An application and a peer on plain connections, with the relay between them.
+struct Carried {
+    explicit Carried(Relay& relay, std::uint64_t id = 7) {
+        EXPECT_EQ(relay.carry(id, front.server, back.client, 0), WEFT_RELAY_OK);
+    }
+    TcpPair front;
+    TcpPair back;
+    [[nodiscard]] int app() const { return front.client.get(); }
+    [[nodiscard]] int peer() const { return back.server.get(); }
 };
 
 /// Milliseconds of CPU that a process has used.
