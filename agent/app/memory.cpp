@@ -4,7 +4,7 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
-#include <cstdint>
+#include <cstddef>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -19,14 +19,15 @@ void release_startup_memory() {
     (void)malloc_trim(0); // tells only whether there was something to give back
     std::ifstream maps("/proc/self/maps");
     for (std::string line; std::getline(maps, line);) {
-        std::uintptr_t begin = 0;
-        std::uintptr_t end = 0;
+        void* begin = nullptr;
+        void* end = nullptr;
         char mode[5] = {};
         // Code only: it is position independent and never written, so what is dropped is what the file holds. Read-only
         // data is not that: relocation wrote to it before it became read-only.
-        if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, mode) == 3 && std::string(mode) == "r-xp" &&
+        if (std::sscanf(line.c_str(), "%p-%p %4s", &begin, &end, mode) == 3 && std::string(mode) == "r-xp" &&
             line.find('/') != std::string::npos) {
-            (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED); // a hint
+            const auto size = static_cast<char*>(end) - static_cast<char*>(begin);
+            (void)::madvise(begin, static_cast<std::size_t>(size), MADV_DONTNEED); // a hint
         }
     }
 }

@@ -41,6 +41,9 @@ void notify_service_manager(std::string_view state) {
         address.sun_path[0] = '\0'; // an abstract name
     }
     const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!fd.valid()) {
+        return;
+    }
     const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
     (void)::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
                    reinterpret_cast<const sockaddr*>(&address), size); // see the header
