@@ -57,7 +57,7 @@ void Keeper::drop_client(int client) {
     (void)::close(header.clients[client]);
     header.clients[client] = -1;
     header.watcher = header.watcher == client ? -1 : header.watcher;
-    for (Slot& slot : memory_.slots()) {
+    for (Slot& slot : memory_.touched_slots()) {
         slot.hold_client = slot.hold_client == client ? std::int8_t{-1} : slot.hold_client;
     }
 }
@@ -183,13 +183,13 @@ std::uint16_t Keeper::hand_over(const weft_relay_request& request, int app, int 
         return WEFT_RELAY_BAD_REQUEST;
     }
     Header& header = memory_.header();
-    for (std::uint32_t tried = 0; tried < header.slots; ++tried) {
-        const std::uint32_t number = (next_slot_ + tried) % header.slots;
+    for (std::uint32_t number = lowest_free_; number < header.slots; ++number) {
         Slot& slot = memory_.slots()[number];
         if (slot.state.load() != kFree) {
             continue;
         }
-        next_slot_ = number + 1;
+        lowest_free_ = number + 1;
+        header.touched.store(std::max(header.touched.load(), number + 1));
         const std::uint32_t generation = slot.generation.load();
         std::construct_at(&slot); // nothing of the connection before remains
         timespec now{};
@@ -232,11 +232,12 @@ void Keeper::finish(std::uint32_t number) {
         slot.hold_client = -1;
     }
     --memory_.header().connections;
+    lowest_free_ = std::min(lowest_free_, number);
     slot.state.store(kFree);
 }
 
 Slot* Keeper::find(std::uint64_t id, std::uint32_t* number) {
-    for (std::uint32_t i = 0; i < memory_.header().slots; ++i) {
+    for (std::uint32_t i = 0; i < memory_.header().touched.load(); ++i) {
         if (Slot& slot = memory_.slots()[i]; slot.id == id && slot.state.load() == kCarried) {
             if (number != nullptr) {
                 *number = i;
@@ -277,13 +278,13 @@ void Keeper::list(int client, const weft_relay_request& request) {
     weft_relay_entries reply{};
     reply.head = {WEFT_RELAY_PROTOCOL, WEFT_RELAY_LIST, WEFT_RELAY_OK, 0, 0, 0, request.id};
     std::uint32_t number = request.cursor;
-    for (; number < memory_.header().slots && reply.head.count < WEFT_RELAY_ENTRIES; ++number) {
+    for (; number < memory_.header().touched.load() && reply.head.count < WEFT_RELAY_ENTRIES; ++number) {
         const Slot& slot = memory_.slots()[number];
         if (slot.state.load() == kCarried && (request.id == 0 || request.id == slot.id)) {
             reply.entries[reply.head.count++] = entry_of(slot);
         }
     }
-    reply.head.cursor = number < memory_.header().slots ? number : 0;
+    reply.head.cursor = number < memory_.header().touched.load() ? number : 0;
     send(client, &reply, sizeof reply.head + reply.head.count * sizeof(weft_relay_entry));
 }
 
@@ -299,7 +300,7 @@ void Keeper::hello(int client) {
     for (const Pipe& pipe : memory_.pipes()) {
         info.pipes_made += pipe.read >= 0 ? 1U : 0U;
     }
-    for (const Slot& slot : memory_.slots()) {
+    for (const Slot& slot : memory_.touched_slots()) {
         for (const Half& half : slot.half) {
             info.pipes_used += slot.state.load() == kCarried && half.pipe.load() != 0 ? 1U : 0U;
         }

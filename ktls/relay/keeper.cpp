@@ -172,7 +172,7 @@ int Keeper::run() {
     if (header.upgrading >= 0) {
         answer(std::exchange(header.upgrading, -1), WEFT_RELAY_UPGRADE, 0, WEFT_RELAY_OK);
     }
-    for (std::uint32_t number = 0; number < header.slots; ++number) {
+    for (std::uint32_t number = 0; number < header.touched.load(); ++number) {
         if (memory_.slots()[number].state.load() == kEnded) {
             finish(number);
         }

@@ -43,7 +43,7 @@ private:
     Memory& memory_;
     pid_t child_ = -1;
     std::uint64_t child_started_ns_ = 0;
-    std::uint32_t next_slot_ = 0; ///< where to look for a free one first
+    std::uint32_t lowest_free_ = 0; ///< no slot below it is free
     int signals_ = -1;
 };
 

@@ -81,6 +81,7 @@ struct Header {
     std::uint32_t child_deaths;
     std::uint32_t upgrades;
     std::uint32_t connections;
+    std::atomic<std::uint32_t> touched; ///< no slot from here on was ever used
     std::uint64_t accepted;
     std::uint64_t refused;
     std::uint64_t events_lost;
@@ -101,6 +102,8 @@ public:
     [[nodiscard]] int fd() const { return fd_; }
     Header& header() { return *header_; }
     std::span<Slot> slots() { return {slots_, header_->slots}; }
+    /// Those that may hold something; the rest is memory that nobody needs to touch.
+    std::span<Slot> touched_slots() { return {slots_, header_->touched.load()}; }
     std::span<Pipe> pipes() { return {pipes_, header_->pipes}; }
     /// Tells the child's thread of that slot, or the parent, to look at it. Bits are set before the eventfd is written.
     void tell_child(std::uint32_t slot);

@@ -37,7 +37,7 @@ Worker::Worker(Memory& memory, std::uint32_t thread)
     event.data.u64 = kFromParent;
     (void)::epoll_ctl(epoll_, EPOLL_CTL_ADD, memory.header().to_child[thread], &event);
     std::vector<bool> used(memory.header().pipes);
-    for (std::uint32_t number = thread; number < memory.slots().size(); number += threads_) {
+    for (std::uint32_t number = thread; number < memory.touched_slots().size(); number += threads_) {
         Slot& slot = memory.slots()[number];
         for (Half& half : slot.half) {
             const std::uint32_t pipe = half.pipe.load();
@@ -61,7 +61,7 @@ Worker::Worker(Memory& memory, std::uint32_t thread)
         // Pipes that are made are taken first, from the back.
         free_pipes_.insert(memory.pipes()[pipe].read < 0 ? free_pipes_.begin() : free_pipes_.end(), pipe);
     }
-    for (std::uint32_t number = thread; number < memory.slots().size(); number += threads_) {
+    for (std::uint32_t number = thread; number < memory.touched_slots().size(); number += threads_) {
         if (memory.slots()[number].state.load() == kCarried) {
             take_up(number);
         }

@@ -118,6 +118,23 @@ TEST(Attack, RightAuthorityWrongIdentity) {
     EXPECT_EQ(ends.client.reason, Failure::kRefusedByPeer) << "a client is not done before the server agrees";
 }
 
+// The server closes at once, with the rest of the client's flight unread, which makes the kernel send RST: the alert
+// must still be what the client sees.
+TEST(Attack, TheReasonArrivesThoughTheSocketIsClosed) {
+    const Authority ca;
+    for (int i = 0; i < 20; ++i) {
+        TcpPair sockets;
+        const auto nobody = [](const Peer&) -> Result<> { return invalid("nobody may come"); };
+        auto c = *Handshake::client(ca.context(), sockets.client.get(), {test::anybody, {}, {}});
+        auto s = *Handshake::server(ca.context(), sockets.server.get(), {nobody});
+        ASSERT_TRUE(test::eventually([&] { return c.step() == Step::kFailed || s.step() == Step::kFailed; }));
+        EXPECT_EQ(s.failure().reason, Failure::kIdentityRefused);
+        sockets.server.reset();
+        ASSERT_TRUE(test::eventually([&] { return c.step() == Step::kFailed; }));
+        EXPECT_EQ(c.failure().reason, Failure::kRefusedByPeer) << c.failure().detail;
+    }
+}
+
 // Certificates that no honest authority makes, and weft-ca neither: Context::create would refuse them as our own, so
 // the attacker is plain OpenSSL.
 struct Attacker {

@@ -7,6 +7,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -190,6 +195,29 @@ TEST(Handshake, SessionsAreBounded) {
     EXPECT_EQ(client->session_count(), 3U);
     EXPECT_TRUE(secure(client, server, "a").client->established().resumed) << "used lately";
     EXPECT_FALSE(secure(client, server, "b").client->established().resumed) << "the least recently used one went";
+}
+
+TEST(Handshake, OneContextServesManyThreads) {
+    const Authority ca(true);
+    const auto client = ca.context(leaf_of("web"));
+    const auto server = ca.context(leaf_of("db"));
+    std::atomic<int> resumed = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (int i = 0; i < 25; ++i) {
+                // All threads under one key: they take copies of the same session and replace it.
+                resumed += secure(client, server, "db").client->established().resumed ? 1 : 0;
+                if (t == 0 && i % 10 == 9) {
+                    server->forget_sessions();
+                }
+            }
+        });
+    }
+    for (auto& thread : threads) {
+        thread.join();
+    }
+    EXPECT_GT(resumed, 50);
 }
 
 TEST(Handshake, SeveralTrustDomains) {
