@@ -113,7 +113,7 @@ Result<std::shared_ptr<grpc::Channel>> open_channel(const std::string& address, 
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
     arguments.SetMaxReceiveMessageSize(kLargestAnswer);
     auto channel = grpc::CreateCustomChannel(address, tls::TlsCredentials(options), arguments);
     if (!channel) {

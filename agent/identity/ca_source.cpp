@@ -266,6 +266,8 @@ private:
         while (true) {
             std::shared_ptr<std::shared_ptr<grpc::Channel>> channel;
             grpc::ClientContext context;
+            // Waiting calls are what drives a reconnect; without one gRPC looks at its sockets every 5 s only.
+            context.set_wait_for_ready(true);
             {
                 const std::scoped_lock lock(mutex_);
                 if (stopping_) {

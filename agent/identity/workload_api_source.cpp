@@ -141,6 +141,8 @@ private:
         auto pause = kFirstPause;
         while (true) {
             grpc::ClientContext context;
+            // Waiting calls are what drives a reconnect; without one gRPC looks at its sockets every 5 s only.
+            context.set_wait_for_ready(true);
             context.AddMetadata("workload.spiffe.io", "true"); // the standard asks for it: no browser can send it
             {
                 const std::scoped_lock lock(mutex_);
