@@ -144,14 +144,14 @@ Result<std::vector<Revoked>> Ledger::allow(const StateFolder& folder, const std:
     if (found == revoked_.end()) {
         return failure(ENOENT, "the identity {} is not revoked", id);
     }
-    const auto gone = *found;
+    std::vector gone{*found};
     const auto kept = revoked_;
     revoked_.erase(found);
     if (auto saved = save_revoked(folder); !saved) {
         revoked_ = kept;
         return std::unexpected(saved.error());
     }
-    return std::vector{gone};
+    return gone;
 }
 
 bool Ledger::is_revoked(std::string_view serial, std::string_view id) const {

@@ -35,8 +35,8 @@ Result<std::string> only_uri(X509_REQ* request) {
         return invalid("the request's name is no URI");
     }
     const auto* text = name->d.uniformResourceIdentifier;
-    const std::string uri(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-                          static_cast<std::size_t>(ASN1_STRING_length(text)));
+    std::string uri(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                    static_cast<std::size_t>(ASN1_STRING_length(text)));
     // The text goes into logs: a zero byte or a line end must not.
     if (!std::ranges::all_of(uri, [](unsigned char c) { return c > 0x20 && c < 0x7f; })) {
         return invalid("the request's URI holds bytes that no SPIFFE ID may have");
