@@ -57,6 +57,34 @@ Connection describe(const weft_conn& conn, const Namer& names, std::uint64_t rev
     return to;
 }
 
+bool same_end(const weft_addr_port& a, const weft_addr_port& b) {
+    return a.port == b.port && Ip(a.addr) == Ip(b.addr);
+}
+
+/// The application's socket leads to the agent; the peer is the one that the agent proved.
+void describe_mesh(const weft_conn& conn, const std::optional<MeshHealth>& mesh, const Namer& names, Connection& to) {
+    const bool client = conn.socket.role == WEFT_ROLE_CLIENT;
+    const auto& peer = client ? conn.socket.backend : conn.socket.asked;
+    to.set_remote(bare(peer));
+    to.set_peer(names.pod_of(peer.addr));
+    if (!mesh) {
+        return;
+    }
+    for (const auto& carried : mesh->connections) {
+        const bool match = client
+                               ? carried.client && carried.cookie == conn.cookie
+                               : !carried.client && same_end(carried.app, conn.local) && same_end(carried.remote, peer);
+        if (match) {
+            to.set_security(carried.tier == "plaintext" ? "" : "mutual_tls");
+            to.set_own_identity(carried.own_id);
+            to.set_peer_identity(carried.peer_id);
+            to.set_cipher(carried.cipher);
+            to.set_tier(carried.tier);
+            return;
+        }
+    }
+}
+
 } // namespace
 
 Result<ListMapsResponse> answer_maps(const AgentView& view) {
@@ -116,8 +144,12 @@ Result<> answer_connections(const AgentView& view, const ListConnectionsRequest&
     const double now = monotonic_seconds();
     std::vector<Connection> out;
     out.reserve(connections.size());
+    const auto mesh = view.mesh();
     for (const auto& connection : connections) {
         auto to = describe(connection, names, revision, now);
+        if ((connection.socket.flags & WEFT_SOCKET_MESH) != 0) {
+            describe_mesh(connection, mesh, names, to);
+        }
         if (request.namespace_().empty() || to.workload().starts_with(request.namespace_() + "/")) {
             out.push_back(std::move(to));
         }

@@ -79,6 +79,39 @@ void add_maps(StatusResponse& out, const std::vector<MapHealth>& maps) {
     out.set_drift_entries(drift);
 }
 
+void add_mesh(StatusResponse& out, const MeshHealth& mesh) {
+    auto& to = *out.mutable_mutual_tls();
+    to.set_tier(mesh.tier);
+    to.set_reason(mesh.reason);
+    to.set_resumed(mesh.resumed);
+    to.set_carried(mesh.connections.size());
+    for (const auto& count : mesh.opened) {
+        to.set_opened(to.opened() + count.value);
+    }
+    for (const auto& count : mesh.failed) {
+        auto& failure = *to.add_failures();
+        failure.set_side(count.side);
+        failure.set_reason(count.word);
+        failure.set_value(count.value);
+    }
+    for (const auto& certificate : mesh.certificates) {
+        auto& one = *to.add_certificates();
+        one.set_id(certificate.id);
+        one.set_phase(certificate.phase);
+        one.set_serial(certificate.serial);
+        one.set_seconds_left(certificate.seconds_left);
+        one.set_source(certificate.source);
+        one.set_error(certificate.error);
+        if (certificate.phase != "valid") {
+            out.add_problems(fmt::format("certificate of {} is {}{}{}", certificate.id, certificate.phase,
+                                         certificate.error.empty() ? "" : ": ", certificate.error));
+        }
+    }
+    for (const auto& trouble : mesh.troubles) {
+        out.add_problems(trouble);
+    }
+}
+
 } // namespace
 
 StatusResponse answer_status(const AgentView& view, const telemetry::FlowRing& ring) {
@@ -109,6 +142,9 @@ StatusResponse answer_status(const AgentView& view, const telemetry::FlowRing& r
     } else if (out.sync_age_seconds() > kStaleSyncSeconds) {
         out.add_problems(
             fmt::format("the kernel's maps were last brought up to date {:.0f} s ago", out.sync_age_seconds()));
+    }
+    if (const auto mesh = view.mesh(); mesh) {
+        add_mesh(out, *mesh);
     }
     if (health.probe == HookProbe::kFailed) {
         out.add_problems(fmt::format("the live connect probe failed: {}", health.probe_detail));

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,36 @@ struct RawEntry {
     std::vector<std::byte> value; ///< per-CPU maps: the sum is not taken, one value after another
 };
 
+/// Mutual TLS as this agent runs it.
+struct MeshHealth {
+    std::string tier;   ///< "relay" or "userspace": how bytes are moved
+    std::string reason; ///< why this one
+    std::vector<std::string> troubles;
+    struct Certificate {
+        std::string id, phase, serial, source, error;
+        double seconds_left = 0;
+    };
+    std::vector<Certificate> certificates;
+    /// A count by "client" or "server" and a word: the tier of what was opened, the reason of what failed.
+    struct Count {
+        std::string side, word;
+        std::uint64_t value = 0;
+    };
+    std::vector<Count> opened, failed;
+    std::uint64_t resumed = 0;
+    /// Handshakes by duration: bucket i holds those below 2^i microseconds and in no lower bucket.
+    std::vector<std::uint64_t> handshake_us;
+    double handshake_sum_seconds = 0;
+    struct Carried {
+        bool client = false;
+        std::uint64_t cookie = 0;  ///< client: of the application's socket
+        weft_addr_port app{}, remote{};
+        std::string own_id, peer_id, cipher, tier;
+        bool resumed = false;
+    };
+    std::vector<Carried> connections;
+};
+
 /// Thread: called from gRPC's and the metrics server's threads, several at once. Implementations hand out immutable
 /// snapshots, and open or duplicate map descriptors so that a map that is replaced meanwhile is still readable.
 class AgentView {
@@ -85,6 +116,8 @@ public:
     [[nodiscard]] virtual Result<Counters> counters() const = 0;
     /// What the socket iterator finds. Error: the iterator cannot run.
     [[nodiscard]] virtual Result<std::vector<weft_conn>> connections() const = 0;
+    /// Nothing on a node without a source of identities.
+    [[nodiscard]] virtual std::optional<MeshHealth> mesh() const { return std::nullopt; }
     /// Every entry of a map by its full name. Error: ENOENT no such map; EOPNOTSUPP it has no list of entries.
     [[nodiscard]] virtual Result<std::vector<RawEntry>> dump_map(const std::string& name) const = 0;
 };

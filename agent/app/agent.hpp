@@ -38,6 +38,7 @@ public:
     [[nodiscard]] const Published& published() const { return published_; }
     [[nodiscard]] bpf::Datapath& datapath() { return *datapath_; }
     /// Null when this node has no source of identities.
+    [[nodiscard]] MeshControl* mesh() { return mesh_.get(); }
     [[nodiscard]] const MeshControl* mesh() const { return mesh_.get(); }
 
 private:

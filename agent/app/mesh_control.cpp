@@ -64,7 +64,17 @@ Result<> MeshControl::open(const bpf::Datapath& datapath) {
     options.cgroup = options_.cgroup_path + "/weft-mesh";
     options.pin_dir = options_.pin_dir;
     options.relay_socket = options_.relay_socket;
-    WEFT_ASSIGN(mesh_, mesh::Mesh::start(std::move(options), std::move(kernel), on_failure_));
+    WEFT_ASSIGN(mesh_,
+                mesh::Mesh::start(std::move(options), std::move(kernel), [this](const mesh::FailureReport& report) {
+                    mesh::Stats::OnFailure told;
+                    {
+                        const std::lock_guard lock(mutex_);
+                        told = on_failure_;
+                    }
+                    if (told) {
+                        told(report);
+                    }
+                }));
     const auto& probe = mesh_->probe();
     spdlog::info("event=mesh-ready tier={} reason=\"{}\"", ktls::tier_name(probe.tier), probe.reason);
     return reload(datapath);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "agent/app/loop.hpp"
@@ -46,8 +47,11 @@ public:
     // Any thread, once open() has succeeded.
     [[nodiscard]] const mesh::Mesh& mesh() const { return *mesh_; }
     [[nodiscard]] const identity::Keeper& keeper() const { return *keeper_; }
-    /// Called on a worker for each connection that failed. Set before open().
-    void on_failure(mesh::Stats::OnFailure told) { on_failure_ = std::move(told); }
+    /// `told` is called on a worker for each connection that fails from now on; any thread.
+    void on_failure(mesh::Stats::OnFailure told) {
+        const std::lock_guard lock(mutex_);
+        on_failure_ = std::move(told);
+    }
 
 private:
     MeshControl(const Options& options, Loop& loop, std::function<void()> changed);
@@ -60,6 +64,7 @@ private:
     Options options_;
     Loop& loop_;
     std::function<void()> changed_;
+    std::mutex mutex_; ///< guards on_failure_: workers call it, the loop sets it once
     mesh::Stats::OnFailure on_failure_;
     std::unique_ptr<identity::Keeper> keeper_;
     std::unique_ptr<identity::Rotator> rotator_;

@@ -22,7 +22,7 @@ Services::Services(const Options& options, const Agent& agent, std::unique_ptr<V
       ring_(std::move(ring)), boot_id_(std::random_device{}()) {}
 
 Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& loop, Agent& agent) {
-    WEFT_ASSIGN(auto view, View::create(options, agent.published(), agent.datapath()));
+    WEFT_ASSIGN(auto view, View::create(options, agent.published(), agent.datapath(), agent.mesh()));
     WEFT_ASSIGN(const int events, agent.datapath().map_fd("weft_events"));
     WEFT_ASSIGN(auto ring, bpf::RingReader::open(events));
     std::unique_ptr<Services> services(new Services(options, agent, std::move(view), std::move(ring)));
@@ -35,21 +35,62 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     if (!options.metrics_address.empty()) {
         WEFT_ASSIGN(self.metrics_, telemetry::MetricsServer::start(options.metrics_address, *self.view_, self.flows_));
     }
+    if (auto* mesh = agent.mesh(); mesh != nullptr) {
+        // Workers report; flows are made on the loop, as all others.
+        mesh->on_failure([&self, &loop](const mesh::FailureReport& report) {
+            loop.post([&self, report] { self.add_refused(report); });
+        });
+    }
     WEFT_TRY(loop.watch(self.ring_.fd(), [&self] { self.read_events(); }));
     loop.every(kEventTick, [&self] { self.read_events(); });
     return services;
 }
 
-void Services::read_events() {
-    const auto picture = agent_.published().get();
+telemetry::EnrichContext Services::context(const Picture& picture) const {
     telemetry::EnrichContext context;
-    context.desired = picture->desired.get();
+    context.desired = picture.desired.get();
     context.node_name = node_name_;
-    context.policy_revision = picture->revision;
+    context.policy_revision = picture.revision;
     context.wall_offset_ns = telemetry::wall_clock_offset_ns();
     context.boot_id = boot_id_;
-    const auto count =
-        ring_.consume([&](const weft_event& event) { flows_.append(telemetry::enrich(event, context)); });
+    return context;
+}
+
+void Services::add_refused(const mesh::FailureReport& report) {
+    const auto& facts = report.facts;
+    if (!facts.workload) {
+        return; // it failed before anybody knew whose connection it was
+    }
+    const bool client = facts.side == mesh::Side::kClient;
+    weft_event event{};
+    event.time_ns = static_cast<std::uint64_t>(mesh::monotonic_ns());
+    event.cookie = facts.cookie;
+    event.netns = facts.workload->netns_cookie;
+    event.local = facts.app;
+    if (client) { // its own end is on loopback, towards the agent
+        event.local.addr = (Ip(facts.remote.addr).is_v4() ? facts.workload->addr4 : facts.workload->addr6).raw();
+    }
+    event.remote = facts.remote;
+    event.asked = client ? facts.asked : facts.remote;
+    event.kind = WEFT_EVENT_DENIED;
+    event.reason = WEFT_REASON_MESH_NOT_READY;
+    event.direction = client ? WEFT_EGRESS : WEFT_INGRESS;
+    const auto picture = agent_.published().get();
+    auto flow = telemetry::enrich(event, context(*picture));
+    auto& detail = *flow.mutable_weft();
+    detail.set_reason(report.reason);
+    const auto own = facts.workload->id.to_string();
+    const auto peer = facts.peer ? facts.peer->to_string() : "";
+    detail.set_source_principal(client ? own : peer);
+    detail.set_destination_principal(client ? peer : own);
+    flow.set_summary(fmt::format("mutual TLS: {}: {}", report.reason, report.detail));
+    flows_.append(std::move(flow));
+}
+
+void Services::read_events() {
+    const auto picture = agent_.published().get();
+    const auto known = context(*picture);
+    const auto count = ring_.consume([&](const weft_event& event) { flows_.append(telemetry::enrich(event, known)); });
     if (!count) {
         spdlog::error("event=ring-failed error=\"{}\"", count.error().message());
         return;

@@ -11,6 +11,7 @@
 #include "agent/app/agent.hpp"
 #include "agent/app/view.hpp"
 #include "agent/bpf/ring_reader.hpp"
+#include "agent/telemetry/enrich.hpp"
 #include "agent/telemetry/flow_ring.hpp"
 #include "agent/telemetry/metrics.hpp"
 
@@ -25,6 +26,9 @@ private:
     Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring);
     /// Turns what the kernel's ring holds into flows.
     void read_events();
+    /// A flow for a connection that mutual TLS refused.
+    void add_refused(const mesh::FailureReport& report);
+    [[nodiscard]] telemetry::EnrichContext context(const Picture& picture) const;
 
     std::string node_name_;
     const Agent& agent_;

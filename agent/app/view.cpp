@@ -66,8 +66,9 @@ View::View(const Options& options, const Published& published)
     : options_(options), published_(published), pins_(options.pin_dir) {}
 
 Result<std::unique_ptr<View>> View::create(const Options& options, const Published& published,
-                                           const bpf::Datapath& datapath) {
+                                           const bpf::Datapath& datapath, const MeshControl* mesh) {
     std::unique_ptr<View> view(new View(options, published));
+    view->mesh_ = mesh;
     view->hooks_ = datapath.hooks();
     WEFT_ASSIGN(view->iterator_, own(datapath.program_fd("weft_conn_iter")));
     WEFT_ASSIGN(view->sockets_, own(datapath.map_fd("weft_socket")));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/admin/view.hpp"
+#include "agent/app/mesh_control.hpp"
 #include "agent/app/options.hpp"
 #include "agent/app/published.hpp"
 #include "agent/bpf/datapath.hpp"
@@ -18,9 +19,10 @@ namespace weft::app {
 
 class View final : public admin::AgentView {
 public:
-    /// `published` must outlive the view. Takes its own descriptors of what never changes: state maps and the iterator.
+    /// `published` and `mesh` (which may be null) must outlive the view. Takes its own descriptors of what never
+    /// changes: state maps and the iterator.
     static Result<std::unique_ptr<View>> create(const Options& options, const Published& published,
-                                                const bpf::Datapath& datapath);
+                                                const bpf::Datapath& datapath, const MeshControl* mesh);
 
     [[nodiscard]] std::shared_ptr<const compiler::DesiredState> desired() const override;
     [[nodiscard]] std::shared_ptr<const store::Snapshot> snapshot() const override;
@@ -28,6 +30,7 @@ public:
     [[nodiscard]] Result<std::vector<admin::MapHealth>> maps() const override;
     [[nodiscard]] Result<admin::Counters> counters() const override;
     [[nodiscard]] Result<std::vector<weft_conn>> connections() const override;
+    [[nodiscard]] std::optional<admin::MeshHealth> mesh() const override;
     [[nodiscard]] Result<std::vector<admin::RawEntry>> dump_map(const std::string& name) const override;
 
 private:
@@ -35,6 +38,7 @@ private:
 
     Options options_;
     const Published& published_;
+    const MeshControl* mesh_ = nullptr;
     bpf::PinLayout pins_;
     std::vector<std::string> hooks_;
     UniqueFd iterator_, sockets_, counters_, drops_;

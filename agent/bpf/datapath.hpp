@@ -65,8 +65,8 @@ public:
     /// Names of the hooks that are attached.
     [[nodiscard]] std::vector<std::string> hooks() const;
 
-    /// Detaches every hook, also from pods' devices in this network namespace, and removes every pin below `pin_dir`, of
-    /// all ABI versions. Nothing there is no error.
+    /// Detaches every hook, also from pods' devices in this network namespace, and removes every pin below `pin_dir`,
+    /// of all ABI versions. Nothing there is no error.
     static Result<> uninstall(const std::string& pin_dir);
 
 private:

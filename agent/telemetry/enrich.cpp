@@ -324,6 +324,9 @@ flow::Flow enrich(const weft_event& event, const EnrichContext& context) {
         out.mutable_event_type()->set_sub_type(reason);
         out.mutable_weft()->set_reason(std::string(reason_label(event.reason)));
     }
+    if ((event.flags & WEFT_EVENT_MUTUAL_TLS) != 0) {
+        out.mutable_weft()->set_connection_security_policy("mutual_tls");
+    }
     add_detail(out, event);
     add_service(out, event, context);
     add_policies(out, event, context);

@@ -2,6 +2,8 @@
 // The families of /metrics, filled at each scrape from the kernel's counters and the agent's state.
 #include "agent/telemetry/metrics.hpp"
 
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include <prometheus/collectable.h>
@@ -30,6 +32,23 @@ public:
         } else {
             metric.gauge.value = value;
         }
+        families_.back().metric.push_back(std::move(metric));
+        return *this;
+    }
+    /// Bucket i of `counts` holds what is below 2^i microseconds and in no lower bucket; the last one takes the rest.
+    Families& histogram(const char* name, const char* help, const std::vector<std::uint64_t>& counts,
+                        double sum_seconds) {
+        open(name, help, prometheus::MetricType::Histogram);
+        prometheus::ClientMetric metric;
+        std::uint64_t total = 0;
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+            total += counts[i];
+            const bool last = i + 1 == counts.size();
+            metric.histogram.bucket.push_back(
+                {total, last ? std::numeric_limits<double>::infinity() : std::ldexp(1e-6, static_cast<int>(i))});
+        }
+        metric.histogram.sample_count = total;
+        metric.histogram.sample_sum = sum_seconds;
         families_.back().metric.push_back(std::move(metric));
         return *this;
     }
@@ -148,6 +167,30 @@ void add_state(Families& out, const admin::AgentView& view) {
         .add({}, desired->policy ? static_cast<double>(desired->policy->endpoints.size()) : 0.0);
 }
 
+void add_mesh(Families& out, const admin::MeshHealth& mesh) {
+    out.gauge("weft_mesh_tier", "1, with the way in which bytes of mutual TLS are moved as label.")
+        .add({{"tier", mesh.tier}}, 1);
+    out.counter("weft_mesh_connections_opened_total", "Connections by mutual TLS that began to carry bytes, by tier.");
+    for (const auto& count : mesh.opened) {
+        out.add({{"side", count.side}, {"tier", count.word}}, static_cast<double>(count.value));
+    }
+    out.counter("weft_mesh_failures_total", "Connections by mutual TLS that failed before they carried a byte.");
+    for (const auto& count : mesh.failed) {
+        out.add({{"side", count.side}, {"reason", count.word}}, static_cast<double>(count.value));
+    }
+    out.counter("weft_mesh_resumptions_total", "Connections by mutual TLS that resumed an earlier session.")
+        .add({}, static_cast<double>(mesh.resumed));
+    out.gauge("weft_mesh_connections", "Connections by mutual TLS that carry bytes now.")
+        .add({}, static_cast<double>(mesh.connections.size()));
+    out.histogram("weft_mesh_handshake_duration_seconds",
+                  "Time from the connection between two nodes to its last flight.", mesh.handshake_us,
+                  mesh.handshake_sum_seconds);
+    out.gauge("weft_certificate_expiry_seconds", "Seconds until the certificate of a workload's identity expires.");
+    for (const auto& certificate : mesh.certificates) {
+        out.add({{"id", certificate.id}}, certificate.seconds_left);
+    }
+}
+
 } // namespace
 
 class MetricsServer::Impl : public prometheus::Collectable {
@@ -157,6 +200,9 @@ public:
     [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override {
         Families out;
         add_state(out, view_);
+        if (const auto mesh = view_.mesh(); mesh) {
+            add_mesh(out, *mesh);
+        }
         const auto counters = view_.counters();
         if (counters) {
             add_counters(out, *counters, ring_.stats());

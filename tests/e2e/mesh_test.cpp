@@ -132,6 +132,65 @@ TEST(Mesh, BytesBetweenNodesAreEncryptedAndApplicationsSeeEachOther) {
     EXPECT_EQ(marked, 0);
 }
 
+/// What one node's agent answers, as JSON.
+nlohmann::json ask(const TestLab& lab, const std::string& node, std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--socket", "/run/weft/lab/" + lab.name() + "/nodes/" + node + "/admin.sock"});
+    arguments.insert(arguments.end(), {"-o", "json"});
+    const auto answer = weft(arguments);
+    return nlohmann::json::parse(answer.output, nullptr, false);
+}
+
+TEST(Mesh, ShowsConnectionsCertificatesAndRefusals) {
+    const TestLab lab;
+    lab.write("shop.yaml", manifests("enabled"));
+    lab.up();
+    ASSERT_TRUE(eventually([&] { return enrolled(lab, 2); }, 60));
+    ASSERT_TRUE(eventually([&] { return !lab.in_pod("shop/client", "curl -s -m 5 http://api/").empty(); }));
+
+    auto open = std::async(std::launch::async, [&lab] {
+        return lab.in_pod(
+            "shop/client",
+            "python3 -c 'import socket, time; s = socket.create_connection((\"api\", 80)); time.sleep(3)'");
+    });
+    nlohmann::json shown;
+    EXPECT_TRUE(eventually(
+        [&] {
+            for (const auto& connection : ask(lab, "node-2", {"conn", "list"})) {
+                if (connection.value("security", "") == "mutual_tls") {
+                    shown = connection;
+                    return true;
+                }
+            }
+            return false;
+        },
+        5));
+    open.get();
+    EXPECT_EQ(shown.value("peer_identity", shown.value("peerIdentity", "")),
+              "spiffe://cluster.local/ns/shop/sa/default");
+    EXPECT_EQ(shown.value("peer", ""), "shop/client");
+
+    const auto status = weft({"--socket", "/run/weft/lab/" + lab.name() + "/nodes/node-2/admin.sock", "status"});
+    EXPECT_THAT(status.output, HasSubstr("Mutual TLS:"));
+    EXPECT_THAT(status.output, HasSubstr("spiffe://cluster.local/ns/shop/sa/api   valid"));
+
+    // A port on which the application does not listen: refused behind the handshake, and said so.
+    const auto pod = lab.status();
+    std::string address;
+    for (const auto& one : pod["pods"]) {
+        if (one["name"] == "api") {
+            address = one["ips"][0].get<std::string>();
+        }
+    }
+    (void)lab.in_pod("shop/client", "curl -s -m 5 http://" + address + ":9/; true");
+    EXPECT_TRUE(eventually(
+        [&] {
+            const auto flows =
+                weft({"--socket", "/run/weft/lab/" + lab.name() + "/nodes/node-2/admin.sock", "flows", "--last", "50"});
+            return flows.output.find("connect-failed") != std::string::npos;
+        },
+        5));
+}
+
 TEST(Mesh, WithoutTheLabelNothingChanges) {
     const TestLab lab;
     lab.write("shop.yaml", manifests("disabled"));

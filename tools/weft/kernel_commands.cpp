@@ -60,7 +60,7 @@ std::string connections(Client& client, const Globals& globals, const std::strin
     admin::ListConnectionsRequest request;
     request.set_namespace_(namespace_name);
     Table table({"WORKLOAD", "ROLE", "PROTOCOL", "LOCAL", "REMOTE", "PEER", "STATE", "VERDICT", "SERVICE"},
-                {"ASKED", "RULE", "AGE", "COOKIE"}, globals.format == Format::kWide);
+                {"ASKED", "RULE", "AGE", "COOKIE", "TLS", "CIPHER", "PEER-IDENTITY"}, globals.format == Format::kWide);
     auto documents = nlohmann::ordered_json::array();
     const bool document = globals.format == Format::kJson || globals.format == Format::kYaml;
     value_or_fail(client.connections(request, [&](const admin::Connection& one) {
@@ -70,7 +70,8 @@ std::string connections(Client& client, const Globals& globals, const std::strin
         }
         table.add({one.workload(), one.role(), one.protocol(), one.local(), one.remote(), one.peer(), one.state(),
                    one.stale() ? one.verdict() + " (stale)" : one.verdict(), one.service(), one.asked(), one.rule(),
-                   one.age_seconds() > 0 ? age_text(one.age_seconds()) : "", std::to_string(one.cookie())});
+                   one.age_seconds() > 0 ? age_text(one.age_seconds()) : "", std::to_string(one.cookie()), one.tier(),
+                   one.cipher(), one.peer_identity()});
     }));
     if (document) {
         return globals.format == Format::kJson ? documents.dump(2) + "\n" : to_yaml(documents);

@@ -49,6 +49,26 @@ std::string status_text(const admin::StatusResponse& s, bool wide) {
          s.probe_detail().empty() ? probe_text(s) : fmt::format("{}   {}", probe_text(s), s.probe_detail()));
     line("Objects:", fmt::format("{} service ports, {} endpoints, {} policies, {} identities", s.services(),
                                  s.endpoints(), s.policies(), s.identities()));
+    if (s.has_mutual_tls()) {
+        const auto& tls = s.mutual_tls();
+        std::uint64_t failed = 0;
+        for (const auto& failure : tls.failures()) {
+            failed += failure.value();
+        }
+        line("Mutual TLS:", fmt::format("tier {}   {} opened ({} resumed), {} carried now, {} failed", tls.tier(),
+                                        tls.opened(), tls.resumed(), tls.carried(), failed));
+        if (wide || tls.tier() != "relay") {
+            line("", tls.reason());
+        }
+        for (const auto& certificate : tls.certificates()) {
+            line("", fmt::format("{}   {}, {} left, serial {}", certificate.id(), certificate.phase(),
+                                 certificate.seconds_left() > 0 ? age_text(certificate.seconds_left()) : "nothing",
+                                 certificate.serial().empty() ? "none" : certificate.serial()));
+        }
+        for (const auto& failure : tls.failures()) {
+            line("", fmt::format("{:>10}  {} {}", failure.value(), failure.side(), failure.reason()));
+        }
+    }
     line("Connections:", fmt::format("{} opened, {} accepted, {} closed", counter(s, "connects"), counter(s, "accepts"),
                                      counter(s, "closes")));
     line("Flows:", fmt::format("{} seen, {} kept, {} lost", s.flows_seen(), s.flows_kept(), s.events_lost()));

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// The mesh as the API and the metrics see it.
+#include "agent/app/view.hpp"
+
+namespace weft::app {
+namespace {
+
+const char* side_text(mesh::Side side) {
+    return side == mesh::Side::kClient ? "client" : "server";
+}
+
+} // namespace
+
+std::optional<admin::MeshHealth> View::mesh() const {
+    if (mesh_ == nullptr) {
+        return std::nullopt;
+    }
+    const auto& mesh = mesh_->mesh();
+    admin::MeshHealth health;
+    health.tier = ktls::tier_name(mesh.probe().tier);
+    health.reason = mesh.probe().reason;
+    health.troubles = mesh_->keeper().troubles();
+    const auto now = std::chrono::system_clock::now();
+    for (const auto& state : mesh_->keeper().states()) {
+        admin::MeshHealth::Certificate one;
+        one.id = state.id.to_string();
+        one.phase = identity::phase_name(state.phase);
+        one.serial = state.serial;
+        one.source = state.source;
+        one.error = state.last_error;
+        if (!state.serial.empty()) {
+            one.seconds_left = std::chrono::duration<double>(state.not_after - now).count();
+        }
+        health.certificates.push_back(std::move(one));
+    }
+    const auto totals = mesh.stats().totals();
+    for (const auto& [key, value] : totals.opened) {
+        health.opened.push_back({side_text(key.first), std::string(mesh::carrier_name(key.second)), value});
+    }
+    for (const auto& [key, value] : mesh.stats().failures()) {
+        health.failed.push_back({side_text(key.first), key.second, value});
+    }
+    health.resumed = totals.resumed;
+    health.handshake_us.assign(totals.handshake_us.begin(), totals.handshake_us.end());
+    health.handshake_sum_seconds = static_cast<double>(totals.handshake_sum_us) / 1e6;
+    for (const auto& [id, facts] : mesh.stats().connections()) {
+        admin::MeshHealth::Carried one;
+        one.client = facts.side == mesh::Side::kClient;
+        one.cookie = facts.cookie;
+        one.app = facts.app;
+        one.remote = facts.remote;
+        one.own_id = facts.workload->id.to_string();
+        one.peer_id = facts.peer ? facts.peer->to_string() : "";
+        one.cipher = facts.cipher;
+        one.tier = mesh::carrier_name(facts.carrier);
+        one.resumed = facts.resumed;
+        health.connections.push_back(std::move(one));
+    }
+    return health;
+}
+
+} // namespace weft::app
