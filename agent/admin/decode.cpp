@@ -13,6 +13,7 @@
 #include "agent/telemetry/reasons.hpp"
 #include "weft/abi/endpoint.h"
 #include "weft/abi/event.h"
+#include "weft/abi/mesh.h"
 #include "weft/abi/policy.h"
 #include "weft/abi/service.h"
 #include "weft/abi/socket.h"
@@ -72,9 +73,13 @@ constexpr Flag kEndpointFlags[] = {{WEFT_ENDPOINT_HOST, "host"},
                                    {WEFT_ENDPOINT_ISOLATED_INGRESS, "isolated-ingress"},
                                    {WEFT_ENDPOINT_ISOLATED_EGRESS, "isolated-egress"},
                                    {WEFT_ENDPOINT_ANY_SOURCE, "any-source"},
-                                   {WEFT_ENDPOINT_EXTERNAL, "bypassed"}};
+                                   {WEFT_ENDPOINT_EXTERNAL, "bypassed"},
+                                   {WEFT_ENDPOINT_MESH, "mesh"},
+                                   {WEFT_ENDPOINT_DIALS, "dials-tls"},
+                                   {WEFT_ENDPOINT_STRICT, "strict"}};
 constexpr Flag kServiceFlags[] = {{WEFT_SERVICE_AFFINITY, "affinity"}, {WEFT_SERVICE_NODE_PORT, "node-port"}};
-constexpr Flag kPeerFlags[] = {{WEFT_PEER_LOCAL_NODE, "local-node"}};
+constexpr Flag kPeerFlags[] = {
+    {WEFT_PEER_LOCAL_NODE, "local-node"}, {WEFT_PEER_MESH, "takes-tls"}, {WEFT_PEER_DIALS, "dials-tls"}};
 constexpr Flag kConfigFlags[] = {{WEFT_CONFIG_ALLOW_UNKNOWN, "allow-unknown"}, {WEFT_CONFIG_EVENTS_OFF, "events-off"}};
 
 const char* algorithm_name(std::uint16_t algorithm) {
@@ -126,6 +131,12 @@ std::string ports_text(const weft_ports_key& key) {
                        : bits == 16 ? fmt::format("port {}", first)
                                     : fmt::format("ports {}-{}", first, last);
     return fmt::format("set={} {} {}", id_text(set), protocol_name(key.proto), ports);
+}
+
+std::string mesh_key_text(const Namer& names, Bytes bytes) {
+    return shown<weft_mesh_key>(bytes, [&](const auto& key) {
+        return fmt::format("netns={} {}", names.netns(key.netns), names.end(key.addr));
+    });
 }
 
 std::string endpoint_text(const Namer& names, const weft_endpoint& e) {
@@ -259,6 +270,28 @@ constexpr Known kMaps[] = {
                                                                            n.service(key.service), n.end(key.backend));
                                                     }),
                              u32_text(v)};
+     }},
+    {{"weft_mesh_dial", "kernel", "whom an application dialled whose connection went to the agent for mutual TLS"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{mesh_key_text(n, k), shown<weft_mesh_dial>(v, [&](const auto& dial) {
+                                 return fmt::format("backend={} asked={}", n.end(dial.backend), n.end(dial.asked));
+                             })};
+     }},
+    {{"weft_mesh_lstn", "agent", "the agent's listeners in pods for encrypted connections"}, nullptr},
+    {{"weft_mesh_peer", "agent", "who is behind a connection of the agent's to an application"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{mesh_key_text(n, k),
+                             shown<weft_mesh_peer>(v, [&](const auto& peer) { return "peer=" + n.end(peer.peer); })};
+     }},
+    {{"weft_tls_port", "agent", "ports whose mode of mutual TLS is an exception"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_addr_port>(k, [&](const auto& end) { return n.end(end); }),
+                             shown<std::uint32_t>(v, [](std::uint32_t mode) {
+                                 return std::string(mode == WEFT_TLS_OFF          ? "off"
+                                                    : mode == WEFT_TLS_PERMISSIVE ? "permissive"
+                                                    : mode == WEFT_TLS_STRICT     ? "strict"
+                                                                                  : "unknown");
+                             })};
      }},
     {{"weft_node_addr", "agent", "node addresses that accept node ports; 1 is this node"},
      [](const Namer& n, Bytes k, Bytes v) { return DecodedEntry{addr_text(n, k), u32_text(v)}; }},
