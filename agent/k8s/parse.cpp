@@ -188,7 +188,8 @@ void parse_as(const Value& root, const std::string& kind, const std::string& api
     const ObjectKey key = key_from(root, kind);
     const std::string_view version = std::string_view(api_version).substr(group.empty() ? 0 : group.size() + 1);
     const bool beta = info->kind == "EndpointSlice" && version == "v1beta1";
-    if (group != info->group || (version != "v1" && !beta)) {
+    const std::string_view wanted = info->group == "weft.dev" ? "v1alpha1" : "v1";
+    if (group != info->group || (version != wanted && !beta)) {
         const Value* at = root.find("apiVersion");
         refuse(outcome, key, file, at == nullptr ? root.line : at->line, "apiVersion",
                api_version.empty()
