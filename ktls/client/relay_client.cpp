@@ -54,12 +54,14 @@ Result<RelayClient> RelayClient::connect(const std::string& path) {
     return RelayClient(std::move(fd));
 }
 
-Result<> RelayClient::send(const weft_relay_request& request, const int* fds, std::size_t count) {
-    iovec vector{const_cast<weft_relay_request*>(&request), sizeof request};
+Result<> RelayClient::send(const weft_relay_request& request, std::span<const int> fds, std::string_view label) {
+    std::array<iovec, 2> vector{iovec{const_cast<weft_relay_request*>(&request), sizeof request},
+                                iovec{const_cast<char*>(label.data()), label.size()}};
+    const std::size_t count = fds.size();
     alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
     msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
+    message.msg_iov = vector.data();
+    message.msg_iovlen = label.empty() ? 1 : 2;
     if (count > 0) {
         message.msg_control = control.data();
         message.msg_controllen = CMSG_SPACE(count * sizeof(int));
@@ -67,7 +69,7 @@ Result<> RelayClient::send(const weft_relay_request& request, const int* fds, st
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
         rights->cmsg_len = CMSG_LEN(count * sizeof(int));
-        std::memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+        std::memcpy(CMSG_DATA(rights), fds.data(), count * sizeof(int));
     }
     if (::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
         return system_failure("request to weft-relay");
@@ -81,10 +83,11 @@ Result<> RelayClient::send(std::uint16_t op, std::uint64_t id, std::uint32_t cur
     request.op = op;
     request.id = id;
     request.cursor = cursor;
-    return send(request, nullptr, 0);
+    return send(request);
 }
 
-Result<> RelayClient::hand_over(std::uint64_t id, int app, int peer, std::uint32_t flags, std::uint64_t key_limit) {
+Result<> RelayClient::hand_over(std::uint64_t id, int app, int peer, std::uint32_t flags, std::uint64_t key_limit,
+                                std::string_view label) {
     weft_relay_request request{};
     request.version = WEFT_RELAY_PROTOCOL;
     request.op = WEFT_RELAY_HAND_OVER;
@@ -92,7 +95,19 @@ Result<> RelayClient::hand_over(std::uint64_t id, int app, int peer, std::uint32
     request.id = id;
     request.key_limit = key_limit;
     const std::array fds = {app, peer};
-    return send(request, fds.data(), fds.size());
+    return send(request, fds, label);
+}
+
+Result<> RelayClient::keep(std::uint64_t id, int fd, std::string_view label) {
+    weft_relay_request request{};
+    request.version = WEFT_RELAY_PROTOCOL;
+    request.op = WEFT_RELAY_KEEP;
+    request.id = id;
+    return send(request, std::span(&fd, 1), label);
+}
+
+Result<> RelayClient::fetch(std::uint64_t id) {
+    return send(WEFT_RELAY_FETCH, id);
 }
 
 Result<> RelayClient::hello() {
@@ -128,12 +143,8 @@ Result<> RelayClient::go_on(std::uint64_t id) {
 }
 
 Result<std::optional<RelayMessage>> RelayClient::read_one() {
-    union {
-        weft_relay_answer head;
-        weft_relay_entries entries;
-        weft_relay_info info;
-    } buffer{};
-    iovec vector{&buffer, sizeof buffer};
+    std::array<char, WEFT_RELAY_ANSWER> buffer; // NOLINT(cppcoreguidelines-pro-type-member-init): filled by recvmsg
+    iovec vector{buffer.data(), buffer.size()};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     msghdr message{};
     message.msg_iov = &vector;
@@ -158,22 +169,34 @@ Result<std::optional<RelayMessage>> RelayClient::read_one() {
     if (got == 0) {
         return failure(EPIPE, "weft-relay has closed its socket");
     }
-    if (got < sizeof(weft_relay_answer) || buffer.head.version != WEFT_RELAY_PROTOCOL) {
+    if (got >= sizeof result.head) {
+        std::memcpy(&result.head, buffer.data(), sizeof result.head);
+    }
+    if (result.head.version != WEFT_RELAY_PROTOCOL) {
         return failure(EPROTO, "weft-relay speaks another protocol");
     }
-    result.head = buffer.head;
-    if (buffer.head.op == WEFT_RELAY_HELLO) {
-        if (got < sizeof(weft_relay_info)) {
+    if (result.head.op == WEFT_RELAY_HELLO) {
+        if (got < sizeof result.info) {
             return failure(EPROTO, "weft-relay said too little about itself");
         }
-        result.info = buffer.info;
+        std::memcpy(&result.info, buffer.data(), sizeof result.info);
         result.info.program_version[WEFT_RELAY_VERSION_LENGTH - 1] = '\0';
-    } else {
-        const auto count = std::min<std::size_t>(buffer.head.count, WEFT_RELAY_ENTRIES);
-        if (got < sizeof(weft_relay_answer) + count * sizeof(weft_relay_entry)) {
+        return result;
+    }
+    std::size_t at = sizeof result.head;
+    for (unsigned i = 0; i < result.head.count; ++i) {
+        weft_relay_entry entry{};
+        if (got - at < sizeof entry) {
             return failure(EPROTO, "weft-relay sent a short list");
         }
-        result.entries.assign(buffer.entries.entries, buffer.entries.entries + count);
+        std::memcpy(&entry, buffer.data() + at, sizeof entry);
+        at += sizeof entry;
+        if (entry.label_size > WEFT_RELAY_LABEL || got - at < (entry.label_size + 7) / 8 * 8) {
+            return failure(EPROTO, "weft-relay sent a label that is cut");
+        }
+        result.entries.push_back(entry);
+        result.labels.emplace_back(buffer.data() + at, entry.label_size);
+        at += (entry.label_size + 7) / 8 * 8;
     }
     return result;
 }

@@ -93,12 +93,12 @@ void Keeper::answer(int client, std::uint16_t op, std::uint64_t id, std::uint16_
 }
 
 void Keeper::serve(int client) {
-    weft_relay_request request{};
-    iovec vector{&request, sizeof request};
-    alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
+    Request request{};
+    iovec vector[] = {{&request.head, sizeof request.head}, {request.label, sizeof request.label}};
+    alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
     msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
+    message.msg_iov = vector;
+    message.msg_iovlen = 2;
     message.msg_control = control;
     message.msg_controllen = sizeof control;
     const auto size = ::recvmsg(memory_.header().clients[client], &message, MSG_DONTWAIT);
@@ -109,115 +109,201 @@ void Keeper::serve(int client) {
         drop_client(client);
         return;
     }
-    int fds[4] = {-1, -1, -1, -1};
-    std::size_t count = 0;
     for (auto* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
         if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
-            count = std::min((part->cmsg_len - CMSG_LEN(0)) / sizeof(int), std::size_t{4});
-            std::memcpy(fds, CMSG_DATA(part), count * sizeof(int));
+            request.count = std::min((part->cmsg_len - CMSG_LEN(0)) / sizeof(int), std::size_t{2});
+            std::memcpy(request.fds, CMSG_DATA(part), request.count * sizeof(int));
         }
     }
     std::uint16_t status = WEFT_RELAY_BAD_REQUEST;
-    if ((message.msg_flags & MSG_CTRUNC) != 0 && size == sizeof request) {
+    bool answered = false;
+    const bool whole = static_cast<std::size_t>(size) >= sizeof request.head && (message.msg_flags & MSG_TRUNC) == 0;
+    if (whole && (message.msg_flags & MSG_CTRUNC) != 0) {
         status = WEFT_RELAY_NO_ROOM; // no descriptor was left to receive it with
         ++memory_.header().refused;
-    } else if (size == sizeof request && request.version == WEFT_RELAY_PROTOCOL) {
-        switch (request.op) {
-        case WEFT_RELAY_HELLO:
-            return hello(client);
-        case WEFT_RELAY_HAND_OVER:
-            status = count == 2 ? hand_over(request, fds[0], fds[1]) : std::uint16_t{WEFT_RELAY_BAD_REQUEST};
-            break;
-        case WEFT_RELAY_LIST:
-            return list(client, request);
-        case WEFT_RELAY_CLOSE: {
-            std::uint32_t number = 0;
-            Slot* slot = find(request.id, &number);
-            status = slot == nullptr ? WEFT_RELAY_UNKNOWN_ID : WEFT_RELAY_OK;
-            if (slot != nullptr) {
-                slot->close_wanted.store(1);
-                memory_.tell_child(number);
-            }
-            break;
-        }
-        case WEFT_RELAY_WATCH:
-            memory_.header().watcher = client;
-            status = WEFT_RELAY_OK;
-            break;
-        case WEFT_RELAY_HOLD:
-            return hold(client, request);
-        case WEFT_RELAY_GO_ON: {
-            std::uint32_t number = 0;
-            Slot* slot = find(request.id, &number);
-            status = slot == nullptr ? WEFT_RELAY_UNKNOWN_ID : WEFT_RELAY_OK;
-            if (slot != nullptr) {
-                slot->told = 0;
-                for (Half& half : slot->half) {
-                    half.limit_at.store(slot->key_limit == 0 ? 0 : half.bytes.load() + slot->key_limit);
-                    half.limit_told.store(0);
-                }
-                slot->rekey_wanted.store(0);
-                slot->hold_wanted.store(0);
-                slot->held.store(0);
-                memory_.tell_child(number);
-            }
-            break;
-        }
-        case WEFT_RELAY_UPGRADE:
-            return upgrade(client);
-        default:
-            break;
-        }
+    } else if (whole && request.head.version == WEFT_RELAY_PROTOCOL) {
+        request.label_size = static_cast<std::uint32_t>(static_cast<std::size_t>(size) - sizeof request.head);
+        status = carry_out(client, request, answered);
     }
     if (status != WEFT_RELAY_OK) {
-        for (std::size_t i = 0; i < count; ++i) {
-            (void)::close(fds[i]);
-        }
+        std::for_each_n(request.fds, request.count, [](int fd) { (void)::close(fd); });
     }
-    answer(client, request.op, request.id, status);
+    if (!answered) {
+        answer(client, request.head.op, request.head.id, status);
+    }
 }
 
-std::uint16_t Keeper::hand_over(const weft_relay_request& request, int app, int peer) {
-    if (!is_stream(app, (request.flags & WEFT_RELAY_APP_TLS) != 0) ||
-        !is_stream(peer, (request.flags & WEFT_RELAY_PEER_TLS) != 0)) {
+std::uint16_t Keeper::carry_out(int client, const Request& request, bool& answered) {
+    answered = true;
+    switch (request.head.op) {
+    case WEFT_RELAY_HELLO:
+        hello(client);
+        return WEFT_RELAY_OK;
+    case WEFT_RELAY_LIST:
+        list(client, request.head);
+        return WEFT_RELAY_OK;
+    case WEFT_RELAY_HOLD:
+        hold(client, request.head);
+        return WEFT_RELAY_OK;
+    case WEFT_RELAY_FETCH:
+        fetch(client, request.head.id);
+        return WEFT_RELAY_OK;
+    case WEFT_RELAY_UPGRADE:
+        upgrade(client);
+        return WEFT_RELAY_OK;
+    case WEFT_RELAY_KEEP: {
+        const auto status = keep(request);
+        answered = status == WEFT_RELAY_OK;
+        return status;
+    }
+    default:
+        break;
+    }
+    answered = false;
+    switch (request.head.op) {
+    case WEFT_RELAY_HAND_OVER:
+        return hand_over(request);
+    case WEFT_RELAY_CLOSE:
+        return close(request.head.id);
+    case WEFT_RELAY_GO_ON:
+        return go_on(request.head.id);
+    case WEFT_RELAY_WATCH:
+        memory_.header().watcher = client;
+        return WEFT_RELAY_OK;
+    default:
         return WEFT_RELAY_BAD_REQUEST;
     }
-    Header& header = memory_.header();
-    for (std::uint32_t number = lowest_free_; number < header.slots; ++number) {
-        Slot& slot = memory_.slots()[number];
-        if (slot.state.load() != kFree) {
-            continue;
-        }
-        lowest_free_ = number + 1;
-        header.touched.store(std::max(header.touched.load(), number + 1));
-        const std::uint32_t generation = slot.generation.load();
-        std::construct_at(&slot); // nothing of the connection before remains
-        timespec now{};
-        (void)::clock_gettime(CLOCK_BOOTTIME, &now);
-        slot.flags = request.flags;
-        slot.id = request.id;
-        slot.key_limit = request.key_limit;
-        slot.started_ns =
-            static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-        slot.app = app;
-        slot.peer = peer;
-        slot.generation.store(generation + 1);
-        slot.hold_client = -1;
-        slot.half[0].limit_at.store(request.key_limit);
-        slot.half[1].limit_at.store(request.key_limit);
-        for (const int fd : {app, peer}) {
-            (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
-            // Should this process die, both ends must see a reset and no clean end. An orderly end takes it back.
-            set_linger(fd, true);
-        }
-        ++header.connections;
-        ++header.accepted;
-        slot.state.store(kCarried);
-        memory_.tell_child(number);
+}
+
+std::uint16_t Keeper::close(std::uint64_t id) {
+    std::uint32_t number = 0;
+    if (find(id, kKept, &number) != nullptr) {
+        drop_kept(number);
         return WEFT_RELAY_OK;
     }
-    ++header.refused;
-    return WEFT_RELAY_NO_ROOM;
+    Slot* slot = find(id, kCarried, &number);
+    if (slot == nullptr) {
+        return WEFT_RELAY_UNKNOWN_ID;
+    }
+    slot->close_wanted.store(1);
+    memory_.tell_child(number);
+    return WEFT_RELAY_OK;
+}
+
+std::uint16_t Keeper::go_on(std::uint64_t id) {
+    std::uint32_t number = 0;
+    Slot* slot = find(id, kCarried, &number);
+    if (slot == nullptr) {
+        return WEFT_RELAY_UNKNOWN_ID;
+    }
+    slot->told = 0;
+    for (Half& half : slot->half) {
+        half.limit_at.store(slot->key_limit == 0 ? 0 : half.bytes.load() + slot->key_limit);
+        half.limit_told.store(0);
+    }
+    slot->rekey_wanted.store(0);
+    slot->hold_wanted.store(0);
+    slot->held.store(0);
+    memory_.tell_child(number);
+    return WEFT_RELAY_OK;
+}
+
+// A free slot, with what the request says written into it. Null: there is none.
+Slot* Keeper::take_slot(const Request& request, std::uint32_t* number) {
+    Header& header = memory_.header();
+    while (lowest_free_ < header.slots && memory_.slots()[lowest_free_].state.load() != kFree) {
+        ++lowest_free_;
+    }
+    if (lowest_free_ == header.slots) {
+        ++header.refused;
+        return nullptr;
+    }
+    *number = lowest_free_++;
+    header.touched.store(std::max(header.touched.load(), *number + 1));
+    Slot& slot = memory_.slots()[*number];
+    const std::uint32_t generation = slot.generation.load();
+    std::construct_at(&slot); // nothing of the connection before remains
+    timespec now{};
+    (void)::clock_gettime(CLOCK_BOOTTIME, &now);
+    slot.flags = request.head.flags;
+    slot.id = request.head.id;
+    slot.started_ns = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+    slot.app = request.fds[0];
+    slot.peer = -1;
+    slot.generation.store(generation + 1);
+    slot.hold_client = -1;
+    memory_.label(*number).size = request.label_size;
+    std::memcpy(memory_.label(*number).bytes, request.label, request.label_size);
+    by_id_[slot.id] = *number;
+    return &slot;
+}
+
+std::uint16_t Keeper::hand_over(const Request& request) {
+    if (request.count != 2 || !is_stream(request.fds[0], (request.head.flags & WEFT_RELAY_APP_TLS) != 0) ||
+        !is_stream(request.fds[1], (request.head.flags & WEFT_RELAY_PEER_TLS) != 0) || find(request.head.id)) {
+        return WEFT_RELAY_BAD_REQUEST;
+    }
+    std::uint32_t kept = 0;
+    const bool was_kept = find(request.head.id, kKept, &kept) != nullptr;
+    std::uint32_t number = 0;
+    Slot* slot = take_slot(request, &number);
+    if (slot == nullptr) {
+        return WEFT_RELAY_NO_ROOM;
+    }
+    slot->peer = request.fds[1];
+    slot->key_limit = request.head.key_limit;
+    slot->half[0].limit_at.store(request.head.key_limit);
+    slot->half[1].limit_at.store(request.head.key_limit);
+    for (const int fd : request.fds) {
+        (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+        // Should this process die, both ends must see a reset and no clean end. An orderly end takes it back.
+        set_linger(fd, true);
+    }
+    ++memory_.header().connections;
+    ++memory_.header().accepted;
+    slot->state.store(kCarried);
+    memory_.tell_child(number);
+    if (was_kept) {
+        drop_kept(kept); // the application's socket, by another descriptor
+        by_id_[request.head.id] = number;
+    }
+    return WEFT_RELAY_OK;
+}
+
+std::uint16_t Keeper::keep(const Request& request) {
+    if (request.count != 1 || !is_stream(request.fds[0], false) || find(request.head.id)) {
+        return WEFT_RELAY_BAD_REQUEST;
+    }
+    std::uint32_t number = 0;
+    if (find(request.head.id, kKept, &number) != nullptr) {
+        drop_kept(number);
+    }
+    Slot* slot = take_slot(request, &number);
+    if (slot == nullptr) {
+        return WEFT_RELAY_NO_ROOM;
+    }
+    ++memory_.header().kept;
+    slot->state.store(kKept);
+    return WEFT_RELAY_OK;
+}
+
+void Keeper::drop_kept(std::uint32_t number) {
+    Slot& slot = memory_.slots()[number];
+    (void)::close(slot.app);
+    --memory_.header().kept;
+    release(number);
+}
+
+void Keeper::release(std::uint32_t number) {
+    by_id_.erase(memory_.slots()[number].id);
+    lowest_free_ = std::min(lowest_free_, number);
+    memory_.slots()[number].state.store(kFree);
+}
+
+void Keeper::fetch(int client, std::uint64_t id) {
+    const Slot* slot = find(id, kKept);
+    answer(client, WEFT_RELAY_FETCH, id, slot == nullptr ? WEFT_RELAY_UNKNOWN_ID : WEFT_RELAY_OK,
+           slot == nullptr ? -1 : slot->app);
 }
 
 void Keeper::finish(std::uint32_t number) {
@@ -232,25 +318,23 @@ void Keeper::finish(std::uint32_t number) {
         slot.hold_client = -1;
     }
     --memory_.header().connections;
-    lowest_free_ = std::min(lowest_free_, number);
-    slot.state.store(kFree);
+    release(number);
 }
 
-Slot* Keeper::find(std::uint64_t id, std::uint32_t* number) {
-    for (std::uint32_t i = 0; i < memory_.header().touched.load(); ++i) {
-        if (Slot& slot = memory_.slots()[i]; slot.id == id && slot.state.load() == kCarried) {
-            if (number != nullptr) {
-                *number = i;
-            }
-            return &slot;
-        }
+Slot* Keeper::find(std::uint64_t id, SlotState state, std::uint32_t* number) {
+    const auto found = by_id_.find(id);
+    if (found == by_id_.end() || memory_.slots()[found->second].state.load() != state) {
+        return nullptr;
     }
-    return nullptr;
+    if (number != nullptr) {
+        *number = found->second;
+    }
+    return &memory_.slots()[found->second];
 }
 
 void Keeper::hold(int client, const weft_relay_request& request) {
     std::uint32_t number = 0;
-    Slot* slot = find(request.id, &number);
+    Slot* slot = find(request.id, kCarried, &number);
     if (slot == nullptr || slot->hold_wanted.load() != 0) {
         return answer(client, WEFT_RELAY_HOLD, request.id, slot == nullptr ? WEFT_RELAY_UNKNOWN_ID : WEFT_RELAY_BUSY);
     }
@@ -266,7 +350,7 @@ weft_relay_entry Keeper::entry_of(const Slot& slot) {
     entry.to_app = slot.half[1].bytes.load();
     entry.started_ns = slot.started_ns;
     entry.flags = slot.flags;
-    entry.state = WEFT_RELAY_CARRIED;
+    entry.state = slot.state.load() == kKept ? WEFT_RELAY_KEPT : WEFT_RELAY_CARRIED;
     entry.detail = slot.detail.load();
     entry.app_ended = slot.half[0].ended.load();
     entry.peer_ended = slot.half[1].ended.load();
@@ -275,17 +359,37 @@ weft_relay_entry Keeper::entry_of(const Slot& slot) {
 }
 
 void Keeper::list(int client, const weft_relay_request& request) {
-    weft_relay_entries reply{};
-    reply.head = {WEFT_RELAY_PROTOCOL, WEFT_RELAY_LIST, WEFT_RELAY_OK, 0, 0, 0, request.id};
+    static std::uint8_t reply[WEFT_RELAY_ANSWER];
+    weft_relay_answer head{WEFT_RELAY_PROTOCOL, WEFT_RELAY_LIST, WEFT_RELAY_OK, 0, 0, 0, request.id};
+    std::size_t used = sizeof head;
+    const std::uint32_t touched = memory_.header().touched.load();
     std::uint32_t number = request.cursor;
-    for (; number < memory_.header().touched.load() && reply.head.count < WEFT_RELAY_ENTRIES; ++number) {
-        const Slot& slot = memory_.slots()[number];
-        if (slot.state.load() == kCarried && (request.id == 0 || request.id == slot.id)) {
-            reply.entries[reply.head.count++] = entry_of(slot);
-        }
+    std::uint32_t last = touched;
+    if (request.id != 0) { // one connection only
+        const auto found = by_id_.find(request.id);
+        number = found == by_id_.end() ? touched : found->second;
+        last = std::min(number + 1, touched);
     }
-    reply.head.cursor = number < memory_.header().touched.load() ? number : 0;
-    send(client, &reply, sizeof reply.head + reply.head.count * sizeof(weft_relay_entry));
+    for (; number < last; ++number) {
+        const Slot& slot = memory_.slots()[number];
+        if (slot.state.load() != kCarried && slot.state.load() != kKept) {
+            continue;
+        }
+        const Label& label = memory_.label(number);
+        auto entry = entry_of(slot);
+        entry.label_size = label.size;
+        const std::size_t needed = sizeof entry + (label.size + 7) / 8 * 8;
+        if (used + needed > sizeof reply) {
+            break;
+        }
+        std::memcpy(reply + used, &entry, sizeof entry);
+        std::memcpy(reply + used + sizeof entry, label.bytes, label.size);
+        used += needed;
+        ++head.count;
+    }
+    head.cursor = number < last ? number : 0;
+    std::memcpy(reply, &head, sizeof head);
+    send(client, reply, used);
 }
 
 void Keeper::hello(int client) {
@@ -310,6 +414,7 @@ void Keeper::hello(int client) {
     info.accepted = header.accepted;
     info.refused = header.refused;
     info.events_lost = header.events_lost;
+    info.kept = header.kept;
     std::strncpy(info.program_version, WEFT_VERSION, sizeof info.program_version - 1);
     send(client, &info, sizeof info);
 }

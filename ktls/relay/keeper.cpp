@@ -84,6 +84,14 @@ void* run_worker(void* argument) {
 
 } // namespace
 
+Keeper::Keeper(Memory& memory) : memory_(memory) {
+    for (std::uint32_t number = 0; number < memory.header().touched.load(); ++number) {
+        if (const Slot& slot = memory.slots()[number]; slot.state.load() != kFree) {
+            by_id_[slot.id] = number; // of the program before this one
+        }
+    }
+}
+
 void Keeper::start_child() {
     const std::uint64_t now = now_ns();
     if (child_started_ns_ != 0 && now - child_started_ns_ < kShortLifeNs) {

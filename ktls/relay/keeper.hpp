@@ -5,13 +5,15 @@
 
 #include <sys/types.h>
 
+#include <unordered_map>
+
 #include "ktls/relay/memory.hpp"
 
 namespace weft::relay {
 
 class Keeper {
 public:
-    explicit Keeper(Memory& memory) : memory_(memory) {}
+    explicit Keeper(Memory& memory);
     Keeper(const Keeper&) = delete;
     Keeper& operator=(const Keeper&) = delete;
     /// Until SIGTERM. Returns the exit code.
@@ -25,7 +27,23 @@ private:
     void accept_client();
     void drop_client(int client);
     void serve(int client);
-    std::uint16_t hand_over(const weft_relay_request& request, int app, int peer);
+    /// What came in one message.
+    struct Request {
+        weft_relay_request head;
+        std::uint8_t label[WEFT_RELAY_LABEL];
+        std::uint32_t label_size;
+        int fds[2];
+        std::size_t count; ///< of fds
+    };
+    std::uint16_t carry_out(int client, const Request& request, bool& answered);
+    std::uint16_t hand_over(const Request& request);
+    std::uint16_t keep(const Request& request);
+    std::uint16_t close(std::uint64_t id);
+    std::uint16_t go_on(std::uint64_t id);
+    Slot* take_slot(const Request& request, std::uint32_t* number);
+    void drop_kept(std::uint32_t number);
+    void release(std::uint32_t number);
+    void fetch(int client, std::uint64_t id);
     void list(int client, const weft_relay_request& request);
     void hello(int client);
     void hold(int client, const weft_relay_request& request);
@@ -37,13 +55,15 @@ private:
     void finish(std::uint32_t number);
     void tell(std::uint32_t number, std::uint16_t state, std::uint16_t reason);
     void send_events();
-    Slot* find(std::uint64_t id, std::uint32_t* number = nullptr);
+    /// The slot of a connection, or of a kept socket, that is in `state`; null when there is none.
+    Slot* find(std::uint64_t id, SlotState state = kCarried, std::uint32_t* number = nullptr);
     static weft_relay_entry entry_of(const Slot& slot);
 
     Memory& memory_;
     pid_t child_ = -1;
     std::uint64_t child_started_ns_ = 0;
     std::uint32_t lowest_free_ = 0; ///< no slot below it is free
+    std::unordered_map<std::uint64_t, std::uint32_t> by_id_; ///< slots that are carried or kept
     int signals_ = -1;
 };
 

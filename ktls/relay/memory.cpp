@@ -22,7 +22,7 @@ std::size_t bits_size(std::uint32_t slots) {
 
 std::size_t whole_size(std::uint32_t slots, std::uint32_t pipes) {
     return round_up(sizeof(Header)) + round_up(slots * sizeof(Slot)) + round_up(pipes * sizeof(Pipe)) +
-           bits_size(slots) * (kMaxThreads + 1);
+           round_up(slots * sizeof(Label)) + bits_size(slots) * (kMaxThreads + 1);
 }
 
 } // namespace
@@ -39,6 +39,8 @@ void Memory::lay_out(std::uint32_t slots, std::uint32_t pipes) {
     at += round_up(slots * sizeof(Slot));
     pipes_ = reinterpret_cast<Pipe*>(at);
     at += round_up(pipes * sizeof(Pipe));
+    labels_ = reinterpret_cast<Label*>(at);
+    at += round_up(slots * sizeof(Label));
     parent_bits_ = reinterpret_cast<Word*>(at);
     child_bits_ = reinterpret_cast<Word*>(at + bits_size(slots));
 }

@@ -15,7 +15,7 @@
 namespace weft::relay {
 
 /// Raised whenever something below changes its place or meaning: a program takes over only what it knows.
-inline constexpr std::uint32_t kLayout = 1;
+inline constexpr std::uint32_t kLayout = 2;
 inline constexpr std::size_t kMaxClients = 16;
 inline constexpr std::size_t kMaxThreads = 16;
 inline constexpr std::size_t kEvents = 4096;
@@ -36,6 +36,7 @@ enum SlotState : std::uint32_t {
     kFree,    ///< the parent's
     kCarried, ///< the child's
     kEnded,   ///< the parent's: descriptors are to be closed
+    kKept,    ///< the parent's: `app` is held for the next agent
 };
 
 enum Told : std::uint8_t { kToldLimit = 1, kToldRekey = 2 };
@@ -61,6 +62,12 @@ struct Slot {
 };
 static_assert(sizeof(Slot) <= 128, "an idle connection must stay small");
 
+/// What whoever handed over wants back in the list; apart from the slots, so that unused ones cost nothing.
+struct Label {
+    std::uint32_t size;
+    std::uint8_t bytes[WEFT_RELAY_LABEL];
+};
+
 struct Pipe {
     int read;
     int write; ///< both -1 while the pipe is not made
@@ -81,6 +88,7 @@ struct Header {
     std::uint32_t child_deaths;
     std::uint32_t upgrades;
     std::uint32_t connections;
+    std::uint32_t kept;
     std::atomic<std::uint32_t> touched; ///< no slot from here on was ever used
     std::uint64_t accepted;
     std::uint64_t refused;
@@ -104,6 +112,7 @@ public:
     std::span<Slot> slots() { return {slots_, header_->slots}; }
     /// Those that may hold something; the rest is memory that nobody needs to touch.
     std::span<Slot> touched_slots() { return {slots_, header_->touched.load()}; }
+    Label& label(std::uint32_t slot) { return labels_[slot]; }
     std::span<Pipe> pipes() { return {pipes_, header_->pipes}; }
     /// Tells the child's thread of that slot, or the parent, to look at it. Bits are set before the eventfd is written.
     void tell_child(std::uint32_t slot);
@@ -140,6 +149,7 @@ private:
     Header* header_ = nullptr;
     Slot* slots_ = nullptr;
     Pipe* pipes_ = nullptr;
+    Label* labels_ = nullptr;
     Word* child_bits_ = nullptr;
     Word* parent_bits_ = nullptr;
 };

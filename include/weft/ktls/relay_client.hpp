@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,10 @@ std::string_view relay_status_text(std::uint16_t status);
 struct RelayMessage {
     weft_relay_answer head{};
     std::vector<weft_relay_entry> entries; ///< of WEFT_RELAY_LIST and WEFT_RELAY_EVENT
+    std::vector<std::string> labels; ///< of the entries; empty ones in events
     weft_relay_info info{}; ///< of WEFT_RELAY_HELLO
-    UniqueFd peer; ///< of WEFT_RELAY_HOLD: for the new keys, to be closed before go_on()
+    UniqueFd
+        peer; ///< of WEFT_RELAY_HOLD: for the new keys, to be closed before go_on(); of WEFT_RELAY_FETCH: the socket
 };
 
 class RelayClient {
@@ -43,11 +46,17 @@ public:
 
     /// Gives a connection away under `id`. `app` and `peer` stay the caller's: close them after WEFT_RELAY_OK, as the
     /// relay's close means nothing while others hold the sockets; go on with them after any other answer. `key_limit`:
-    /// as in weft_relay_request.
-    Result<> hand_over(std::uint64_t id, int app, int peer, std::uint32_t flags, std::uint64_t key_limit = 0);
+    /// as in weft_relay_request. `label`: at most WEFT_RELAY_LABEL bytes, given back in the list.
+    Result<> hand_over(std::uint64_t id, int app, int peer, std::uint32_t flags, std::uint64_t key_limit = 0,
+                       std::string_view label = {});
+    /// Lets the relay hold a socket for the next agent; only a refusal is answered. hand_over() or close() of the same
+    /// id ends it.
+    Result<> keep(std::uint64_t id, int fd, std::string_view label);
+    /// A kept socket; the answer brings its descriptor.
+    Result<> fetch(std::uint64_t id);
     /// What the relay says about itself.
     Result<> hello();
-    /// Up to WEFT_RELAY_ENTRIES connections; ask again with the answer's cursor until that is 0.
+    /// As many connections and kept sockets as fit; ask again with the answer's cursor until that is 0.
     Result<> list(std::uint32_t cursor = 0);
     /// One connection; no entry in the answer when there is none.
     Result<> get(std::uint64_t id);
@@ -68,7 +77,7 @@ public:
 
 private:
     explicit RelayClient(UniqueFd fd) : fd_(std::move(fd)) {}
-    Result<> send(const weft_relay_request& request, const int* fds, std::size_t count);
+    Result<> send(const weft_relay_request& request, std::span<const int> fds = {}, std::string_view label = {});
     Result<> send(std::uint16_t op, std::uint64_t id = 0, std::uint32_t cursor = 0);
     Result<std::optional<RelayMessage>> read_one();
 

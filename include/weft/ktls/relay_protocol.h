@@ -5,6 +5,9 @@
  * event may come in between. A connection's two descriptors travel with WEFT_RELAY_HAND_OVER as SCM_RIGHTS, first the
  * application's side, then the peer's; whoever hands over closes its own copies once the answer says WEFT_RELAY_OK, and
  * keeps the connection otherwise.
+ *
+ * Whoever hands something over may put a label behind the request: bytes that mean something to him only, and that the
+ * relay gives back in its list, so that a new agent knows what the one before it has left here.
  */
 #ifndef WEFT_KTLS_RELAY_PROTOCOL_H
 #define WEFT_KTLS_RELAY_PROTOCOL_H
@@ -13,8 +16,10 @@
 
 #define WEFT_RELAY_PROTOCOL 1
 #define WEFT_RELAY_VERSION_LENGTH 32
-/* Entries in one answer to WEFT_RELAY_LIST. */
-#define WEFT_RELAY_ENTRIES 64
+/* Bytes of a label at most. */
+#define WEFT_RELAY_LABEL 640
+/* Bytes of the longest answer; the one to WEFT_RELAY_LIST holds as many entries and labels as fit. */
+#define WEFT_RELAY_ANSWER 32768
 
 /* weft_relay_request.op, repeated in weft_relay_answer.op. */
 enum {
@@ -26,7 +31,11 @@ enum {
 	WEFT_RELAY_UPGRADE = 6,   /* go on as the program that is installed now; answered by the new one */
 	WEFT_RELAY_HOLD = 7,      /* stop sending to the peer, to change keys: answered with the peer's descriptor */
 	WEFT_RELAY_GO_ON = 8,     /* the keys are changed */
-	WEFT_RELAY_EVENT = 128,   /* only from the relay: a weft_relay_entry that has something to say */
+	WEFT_RELAY_KEEP =
+		9, /* hold this one socket, touched by nobody, until it is dropped by WEFT_RELAY_CLOSE or by a
+	              hand-over of the same id; replaces what was kept under that id. Answered only when refused */
+	WEFT_RELAY_FETCH = 10,  /* a kept socket: answered with its descriptor; it stays kept */
+	WEFT_RELAY_EVENT = 128, /* only from the relay: a weft_relay_entry that has something to say */
 };
 
 /* weft_relay_answer.status */
@@ -51,6 +60,7 @@ enum {
 enum {
 	WEFT_RELAY_CARRIED = 1,
 	WEFT_RELAY_ENDED = 2,
+	WEFT_RELAY_KEPT = 3,
 };
 
 /* weft_relay_entry.reason of one that has ended, or of an event about a living one. */
@@ -82,6 +92,7 @@ struct weft_relay_request {
 	__u64 key_limit; /* bytes that one direction may carry under one key; 0: no limit */
 	__u32 cursor;    /* WEFT_RELAY_LIST: 0, then `cursor` of the last answer */
 	__u32 pad;
+	/* the rest of the message is the label of WEFT_RELAY_HAND_OVER and WEFT_RELAY_KEEP */
 };
 
 struct weft_relay_entry {
@@ -97,6 +108,8 @@ struct weft_relay_entry {
 	__u8 peer_ended; /* the peer sends no more */
 	__u8 held;       /* sending to the peer is stopped */
 	__u8 pad;
+	__u32 label_size; /* bytes of the label that follows, in answers to WEFT_RELAY_LIST only, padded to 8 */
+	__u32 pad2;
 };
 
 struct weft_relay_answer {
@@ -109,11 +122,7 @@ struct weft_relay_answer {
 	__u64 id;
 };
 
-/* The answer to WEFT_RELAY_LIST, and an event (count 1); `count` entries are sent. */
-struct weft_relay_entries {
-	struct weft_relay_answer head;
-	struct weft_relay_entry entries[WEFT_RELAY_ENTRIES];
-};
+/* The answer to WEFT_RELAY_LIST, and an event (count 1): `count` entries follow the head, each with its label. */
 
 struct weft_relay_info {
 	struct weft_relay_answer head;
@@ -128,6 +137,8 @@ struct weft_relay_info {
 	__u64 accepted;
 	__u64 refused;     /* for want of room */
 	__u64 events_lost; /* nobody watched for too long */
+	__u32 kept;        /* sockets that are only kept */
+	__u32 pad;
 	char program_version[WEFT_RELAY_VERSION_LENGTH];
 };
 
