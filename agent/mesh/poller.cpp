@@ -42,10 +42,12 @@ Result<> Poller::watch(Token token, int fd, std::uint32_t events) {
         }
         return {};
     }
-    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) {
+    // EPOLLEXCLUSIVE can only be added: changing to it is EINVAL, also for a descriptor that is not there yet.
+    const bool exclusive = (events & EPOLLEXCLUSIVE) != 0;
+    if (!exclusive && ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) {
         return {};
     }
-    if (errno != ENOENT || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    if ((!exclusive && errno != ENOENT) || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
         return system_failure("watching a descriptor");
     }
     return {};
