@@ -97,6 +97,7 @@ Result<> Agent::open_mesh() {
                     mesh_changed_ = true;
                     sync();
                 }));
+    node_.dial_ports = mesh_->dial_ports();
     return {};
 }
 

@@ -14,6 +14,13 @@
 #include "agent/identity/workload_api_source.hpp"
 
 namespace weft::app {
+namespace {
+
+/// What is published stays so for this long after a start though the first certificate has not come yet: withdrawing it
+/// for a moment would send peers' connections in plaintext.
+constexpr std::chrono::seconds kPublishedGrace{30};
+
+} // namespace
 
 MeshControl::MeshControl(const Options& options, Loop& loop, std::function<void()> changed)
     : options_(options), loop_(loop), changed_(std::move(changed)) {}
@@ -27,7 +34,29 @@ Result<std::unique_ptr<MeshControl>> MeshControl::start(const Options& options, 
                                                         std::function<void()> changed) {
     std::unique_ptr<MeshControl> control(new MeshControl(options, loop, std::move(changed)));
     WEFT_TRY(control->open_source());
+    control->recover();
     return control;
+}
+
+void MeshControl::recover() {
+    if (options_.relay_socket.empty()) {
+        return;
+    }
+    auto recovered = mesh::recover(options_.relay_socket);
+    if (!recovered) {
+        spdlog::warn(
+            "event=mesh-nothing-recovered error=\"{}\" effect=\"connections that waited for the agent are reset\"",
+            recovered.error().message());
+        return;
+    }
+    std::size_t waiting = 0;
+    for (const auto& [cookie, connections] : recovered->waiting) {
+        waiting += connections.size();
+    }
+    if (waiting > 0 || !recovered->pods.empty()) {
+        spdlog::info("event=mesh-recovered pods={} waiting={}", recovered->pods.size(), waiting);
+    }
+    recovered_ = std::move(*recovered);
 }
 
 Result<> MeshControl::open_source() {
@@ -64,6 +93,7 @@ Result<> MeshControl::open(const bpf::Datapath& datapath) {
     options.cgroup = options_.cgroup_path + "/weft-mesh";
     options.pin_dir = options_.pin_dir;
     options.relay_socket = options_.relay_socket;
+    options.recovered = std::move(recovered_);
     WEFT_ASSIGN(mesh_,
                 mesh::Mesh::start(std::move(options), std::move(kernel), [this](const mesh::FailureReport& report) {
                     mesh::Stats::OnFailure told;
@@ -173,7 +203,8 @@ void MeshControl::publish(const store::Snapshot& snapshot, const compiler::Desir
         const auto standing = compiler::mesh_standing(snapshot, *pod->second, nullptr);
         const auto id =
             SpiffeId::make(options_.trust_domain, endpoint.namespace_name, pod->second->spec.service_account);
-        if (standing.mode != k8s::TlsMode::kOff && id && contexts_.contains(*id)) {
+        const bool waited_for = standing.published && std::chrono::steady_clock::now() < started_ + kPublishedGrace;
+        if (standing.mode != k8s::TlsMode::kOff && id && (contexts_.contains(*id) || waited_for)) {
             ready.insert(endpoint.netns_cookie);
         }
     }
@@ -198,7 +229,14 @@ void MeshControl::publish(const store::Snapshot& snapshot, const compiler::Desir
 }
 
 std::map<std::uint64_t, std::uint16_t> MeshControl::dial_ports() const {
-    return mesh_ ? mesh_->dial_ports() : std::map<std::uint64_t, std::uint16_t>{};
+    if (mesh_) {
+        return mesh_->dial_ports();
+    }
+    std::map<std::uint64_t, std::uint16_t> ports;
+    for (const auto& [cookie, sockets] : recovered_.pods) {
+        ports[cookie] = sockets.dial_port;
+    }
+    return ports;
 }
 
 } // namespace weft::app

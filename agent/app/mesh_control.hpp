@@ -4,6 +4,7 @@
 // Thread: control, but for what it hands out.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -41,7 +42,8 @@ public:
     /// Tells others which pods take mutual TLS: those that `state` (which is in the maps) and the mesh have ready.
     void publish(const store::Snapshot& snapshot, const compiler::DesiredState& state);
 
-    /// Loopback ports of the listeners in pods, by netns cookie.
+    /// Loopback ports of the listeners in pods, by netns cookie; before open() those that an earlier agent has left, so
+    /// that the data path is never without them.
     [[nodiscard]] std::map<std::uint64_t, std::uint16_t> dial_ports() const;
 
     // Any thread, once open() has succeeded.
@@ -56,6 +58,7 @@ public:
 private:
     MeshControl(const Options& options, Loop& loop, std::function<void()> changed);
     Result<> open_source();
+    void recover();
     /// A TLS context for the newest certificate of `id`; null when there is none to use.
     std::shared_ptr<const ktls::Context> context_for(const SpiffeId& id);
     void tell_trouble();
@@ -68,7 +71,9 @@ private:
     mesh::Stats::OnFailure on_failure_;
     std::unique_ptr<identity::Keeper> keeper_;
     std::unique_ptr<identity::Rotator> rotator_;
+    mesh::Recovered recovered_; ///< until open()
     std::unique_ptr<mesh::Mesh> mesh_;
+    std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     struct Cached {
         identity::CredentialsPtr credentials; ///< from which it was made
         std::shared_ptr<const ktls::Context> context;

@@ -4,18 +4,19 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "agent/mesh/label.hpp"
 #include "agent/mesh/sockets.hpp"
 #include "weft/ktls/install.hpp"
 
 namespace weft::mesh {
 
 Carriage::Carriage(Poller& poller, Stats& stats, CarriageOptions options)
-    : poller_(poller), stats_(stats), options_(std::move(options)) {
-    if (options_.kernel_tls && options_.watch) {
-        poller_.post([this] { (void)relay(); }); // tells now what ended while no agent listened
-    }
-}
+    : poller_(poller), stats_(stats), options_(std::move(options)),
+      relay_(poller, options_.relay_socket, options_.watch,
+             {.message = [this](const ktls::RelayMessage& message) { answered(message); },
+              .lost = [this] { lost_relay(); }}) {}
 
 Carriage::~Carriage() = default;
 
@@ -26,51 +27,37 @@ bool Carriage::kernel_takes(const Joined& joined) const {
                                       options_.ciphers.end()));
 }
 
-ktls::RelayClient* Carriage::relay() {
-    if (relay_) {
-        return &*relay_;
-    }
-    auto client = ktls::RelayClient::connect(options_.relay_socket);
-    if (!client) {
-        return nullptr;
-    }
-    relay_.emplace(std::move(*client));
-    relay_token_ = poller_.add([this](std::uint32_t) { on_relay(); });
-    if (!poller_.watch(relay_token_, relay_->fd(), EPOLLIN) || (options_.watch && !relay_->watch())) {
-        lose_relay();
-        return nullptr;
-    }
-    return &*relay_;
-}
-
-void Carriage::lose_relay() {
-    relay_.reset();
-    poller_.remove(relay_token_);
-    relay_token_ = 0;
+void Carriage::lost_relay() {
     for (auto& [id, joined] : handed_over_) {
         stats_.ended(id);
         give_up(joined, "weft-relay has gone away");
     }
     handed_over_.clear();
     if (options_.watch) {
-        stats_.ended_all(Carrier::kRelay); // they went with it
+        stats_.ended_in_relay(); // they went with it; if it lives, its list brings them back
     }
 }
 
-void Carriage::on_relay() {
-    while (relay_) {
-        auto message = relay_->receive();
-        if (!message) {
-            return lose_relay();
+void Carriage::listed(const ktls::RelayMessage& message) {
+    for (std::size_t i = 0; i < message.entries.size(); ++i) {
+        if (message.entries[i].state != WEFT_RELAY_CARRIED) {
+            continue;
         }
-        if (!*message) {
-            return;
+        const auto id = message.entries[i].id;
+        auto label = read_label(message.labels[i]);
+        if (auto* facts = std::get_if<ConnectionFacts>(&label); facts != nullptr) {
+            facts->id = id;
+            stats_.restored(std::move(*facts));
+        } else {
+            relay_.drop(id); // nobody knows who it is, so nobody could revoke it
         }
-        answered(**message);
     }
 }
 
 void Carriage::answered(const ktls::RelayMessage& message) {
+    if (message.head.op == WEFT_RELAY_LIST) {
+        return listed(message);
+    }
     if (message.head.op == WEFT_RELAY_EVENT) {
         for (const auto& entry : message.entries) {
             if (entry.state == WEFT_RELAY_ENDED) {
@@ -79,11 +66,8 @@ void Carriage::answered(const ktls::RelayMessage& message) {
         }
         return;
     }
-    if (message.head.op != WEFT_RELAY_HAND_OVER) {
-        return;
-    }
     const auto found = handed_over_.find(message.head.id);
-    if (found == handed_over_.end()) {
+    if (message.head.op != WEFT_RELAY_HAND_OVER || found == handed_over_.end()) {
         return;
     }
     if (message.head.status != WEFT_RELAY_OK) {
@@ -94,7 +78,7 @@ void Carriage::answered(const ktls::RelayMessage& message) {
 }
 
 void Carriage::take(Joined joined) {
-    if (kernel_takes(joined) && relay() != nullptr) {
+    if (kernel_takes(joined) && relay_.client() != nullptr) {
         auto left = take_in_kernel(std::move(joined));
         if (!left) {
             return;
@@ -120,8 +104,13 @@ std::optional<Joined> Carriage::take_in_kernel(Joined joined) {
         joined.facts.carrier = Carrier::kRelay;
         joined.handshake.reset(); // the keys are the kernel's now
     }
-    const std::uint64_t id = stats_.carried(joined.facts);
-    if (const auto sent = relay_->hand_over(id, joined.app.get(), joined.wire.get(), flags); !sent) {
+    joined.facts.in_relay = true;
+    const std::uint64_t id = joined.facts.id = stats_.carried(joined.facts);
+    auto* relay = relay_.client();
+    const auto sent = relay == nullptr ? Result<>(failure(EPIPE, "weft-relay has gone away"))
+                                       : relay->hand_over(id, joined.app.get(), joined.wire.get(), flags, 0,
+                                                          write_label(joined.facts));
+    if (!sent) {
         stats_.ended(id);
         give_up(joined, sent.error().message());
         return std::nullopt;
@@ -131,6 +120,9 @@ std::optional<Joined> Carriage::take_in_kernel(Joined joined) {
 }
 
 void Carriage::take_here(Joined joined) {
+    if (std::exchange(joined.kept, false)) {
+        relay_.drop(joined.facts.id); // from now on its bytes pass through this process, and end with it
+    }
     auto carried = [&]() -> CarriedPtr {
         const int app = joined.app.get();
         const int wire = joined.wire.get();
@@ -177,9 +169,8 @@ void Carriage::end(Poller::Token token, bool in_order) {
     carried_.erase(found);
     poller_.remove(token);
     stats_.ended(carried->id);
-    if (!in_order) {
-        reset(carried->app);
-        reset(carried->wire);
+    for (UniqueFd* const fd : {&carried->app, &carried->wire}) {
+        in_order ? close_in_order(*fd) : reset(*fd);
     }
 }
 
@@ -188,6 +179,9 @@ void Carriage::give_up(Joined& joined, const std::string& detail) {
     joined.handshake.reset();
     reset(joined.app);
     reset(joined.wire);
+    if (std::exchange(joined.kept, false)) {
+        relay_.drop(joined.facts.id);
+    }
 }
 
 void Carriage::close_if(const std::function<bool(const ConnectionFacts&)>& wanted) {
@@ -198,12 +192,12 @@ void Carriage::close_if(const std::function<bool(const ConnectionFacts&)>& wante
         }
     }
     std::ranges::for_each(here, [this](Poller::Token token) { end(token, false); });
-    if (!options_.watch || relay() == nullptr) {
+    if (!options_.watch) {
         return;
     }
     for (const auto& [id, facts] : stats_.connections()) {
-        if (facts.carrier == Carrier::kRelay && wanted(facts) && !relay_->close(id)) {
-            return lose_relay(); // a relay that cannot be told is not to be trusted with revoked connections
+        if (facts.in_relay && wanted(facts)) {
+            relay_.drop(id);
         }
     }
 }

@@ -13,9 +13,9 @@
 
 #include "agent/mesh/plain_relay.hpp"
 #include "agent/mesh/poller.hpp"
+#include "agent/mesh/relay_link.hpp"
 #include "agent/mesh/stats.hpp"
 #include "agent/mesh/surroundings.hpp"
-#include "weft/ktls/relay_client.hpp"
 #include "weft/ktls/traffic.hpp"
 #include "weft/ktls/userspace_relay.hpp"
 
@@ -25,7 +25,7 @@ struct CarriageOptions {
     bool kernel_tls = false;           ///< the kernel takes records, and weft-relay splices
     std::vector<ktls::Cipher> ciphers; ///< those that it takes
     std::string relay_socket;
-    bool watch = false; ///< this worker hears of the relay's connections that ended
+    bool watch = false; ///< this worker hears of the relay's connections and keeps the pods' listeners there
 };
 
 class Carriage {
@@ -39,6 +39,8 @@ public:
     void take(Joined joined);
     /// Resets those whose facts satisfy `wanted`.
     void close_if(const std::function<bool(const ConnectionFacts&)>& wanted);
+    /// To weft-relay, which also keeps what is not carried.
+    RelayLink& relay() { return relay_; }
 
 private:
     /// A connection whose bytes pass through this thread.
@@ -52,11 +54,10 @@ private:
     using CarriedPtr = std::unique_ptr<Carried>;
 
     [[nodiscard]] bool kernel_takes(const Joined& joined) const;
-    /// The connection to weft-relay, made when there is none; null when there is no relay.
-    ktls::RelayClient* relay();
-    void lose_relay();
-    void on_relay();
+    void lost_relay();
     void answered(const ktls::RelayMessage& message);
+    /// What the relay carries, so that this process knows what an earlier one handed over.
+    void listed(const ktls::RelayMessage& message);
     /// Nothing, when the relay has it or it is reset; the connection itself when only user space can carry it.
     std::optional<Joined> take_in_kernel(Joined joined);
     void take_here(Joined joined);
@@ -68,8 +69,7 @@ private:
     Stats& stats_;
     CarriageOptions options_;
     std::unordered_map<Poller::Token, CarriedPtr> carried_;
-    std::optional<ktls::RelayClient> relay_;
-    Poller::Token relay_token_ = 0;
+    RelayLink relay_;
     std::unordered_map<std::uint64_t, Joined> handed_over_; ///< not answered yet, by id
 };
 

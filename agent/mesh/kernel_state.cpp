@@ -39,17 +39,21 @@ Result<> KernelState::mark(int fd, std::uint64_t netns_cookie, std::uint16_t fla
     return {};
 }
 
-Result<std::optional<weft_mesh_dial>> KernelState::take_dial(std::uint64_t netns_cookie,
-                                                             const weft_addr_port& local) const {
+Result<std::optional<weft_mesh_dial>> KernelState::dial(std::uint64_t netns_cookie, const weft_addr_port& local) const {
     const weft_mesh_key key{netns_cookie, local, 0};
     weft_mesh_dial dial{};
-    if (bpf_map_lookup_and_delete_elem(dials_.get(), &key, &dial) != 0) {
+    if (bpf_map_lookup_elem(dials_.get(), &key, &dial) != 0) {
         if (errno == ENOENT) {
             return std::nullopt;
         }
         return system_failure("looking up whom an application dialled");
     }
     return dial;
+}
+
+void KernelState::forget_dial(std::uint64_t netns_cookie, const weft_addr_port& local) const {
+    const weft_mesh_key key{netns_cookie, local, 0};
+    (void)bpf_map_delete_elem(dials_.get(), &key); // a full map may have forgotten it before
 }
 
 Result<> KernelState::announce_peer(std::uint64_t netns_cookie, const weft_addr_port& local,

@@ -20,10 +20,12 @@ public:
     /// Tells the hooks what kind of socket this is (WEFT_SOCKET_AGENT, WEFT_SOCKET_CARRIER). What it accepts inherits
     /// it.
     [[nodiscard]] Result<> mark(int fd, std::uint64_t netns_cookie, std::uint16_t flags) const;
-    /// Whom the application behind `local` (as the agent's accept sees it) dialled, and forgets it. Nothing: no hook
-    /// said so, thus it is no application's connection.
-    [[nodiscard]] Result<std::optional<weft_mesh_dial>> take_dial(std::uint64_t netns_cookie,
-                                                                  const weft_addr_port& local) const;
+    /// Whom the application behind `local` (as the agent's accept sees it) dialled. Nothing: no hook said so, thus it
+    /// is no application's connection.
+    [[nodiscard]] Result<std::optional<weft_mesh_dial>> dial(std::uint64_t netns_cookie,
+                                                             const weft_addr_port& local) const;
+    /// Once nobody can ask again: the connection is carried or has ended.
+    void forget_dial(std::uint64_t netns_cookie, const weft_addr_port& local) const;
     /// Announces who is behind the connection that comes from `local`. Before connect.
     [[nodiscard]] Result<> announce_peer(std::uint64_t netns_cookie, const weft_addr_port& local,
                                          const weft_addr_port& peer) const;

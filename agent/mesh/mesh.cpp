@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/mesh/label.hpp"
+#include "agent/mesh/sockets.hpp"
 #include "agent/mesh/worker.hpp"
 #include "weft/abi/socket.h"
 
@@ -52,8 +54,42 @@ void Mesh::set_program(int program) {
     }
 }
 
+Result<PodSockets> Mesh::sockets_for(const Workload& workload) {
+    auto found = options_.recovered.pods.find(workload.netns_cookie);
+    if (found == options_.recovered.pods.end()) {
+        return make_pod_sockets(workload.netns_path, options_.cgroup);
+    }
+    UniqueFd netns(::open(workload.netns_path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!netns.valid()) {
+        return system_failure("opening network namespace {}", workload.netns_path);
+    }
+    PodSockets sockets = std::move(found->second);
+    options_.recovered.pods.erase(found);
+    sockets.netns = std::move(netns);
+    return sockets;
+}
+
+void Mesh::drop_recovered() {
+    std::vector<std::uint64_t> useless = std::move(options_.recovered.useless);
+    for (const auto& [cookie, sockets] : options_.recovered.pods) {
+        for (int role = 0; role < kListenerRoles; ++role) {
+            useless.push_back(listener_id({cookie, static_cast<ListenerRole>(role)}));
+        }
+    }
+    for (auto& [cookie, connections] : options_.recovered.waiting) {
+        for (auto& [id, app] : connections) {
+            reset(app);
+            useless.push_back(id);
+        }
+    }
+    options_.recovered = {};
+    if (!useless.empty()) {
+        workers_.front()->drop_kept(std::move(useless));
+    }
+}
+
 Result<> Mesh::open_pod(const Workload& workload) {
-    WEFT_ASSIGN(auto made, make_pod_sockets(workload.netns_path, options_.cgroup));
+    WEFT_ASSIGN(auto made, sockets_for(workload));
     for (const auto* fd : {&made.dial4, &made.dial6}) {
         if (fd->valid()) {
             WEFT_TRY(kernel_.mark(fd->get(), workload.netns_cookie, WEFT_SOCKET_AGENT));
@@ -69,8 +105,10 @@ Result<> Mesh::open_pod(const Workload& workload) {
     const auto pod = std::make_shared<const PodSockets>(std::move(made));
     pods_[workload.netns_cookie] = pod;
     dial_ports_[workload.netns_cookie] = pod->dial_port;
+    auto waiting = options_.recovered.waiting.extract(workload.netns_cookie);
     for (const auto& worker : workers_) {
-        worker->add_pod(workload.netns_cookie, pod);
+        worker->add_pod(workload.netns_cookie, pod,
+                        worker == workers_.front() && waiting ? std::move(waiting.mapped()) : std::vector<Waiting>());
     }
     return {};
 }
@@ -108,6 +146,7 @@ void Mesh::update(std::shared_ptr<const View> view) {
             trouble_.push_back(fmt::format("pod {}: {}", workload->name(), opened.error().message()));
         }
     }
+    drop_recovered();
     if (auto kept = steering_.keep_only(wanted); !kept) {
         trouble_.push_back(kept.error().message());
     }

@@ -11,6 +11,7 @@
 
 #include "agent/mesh/kernel_state.hpp"
 #include "agent/mesh/pod_sockets.hpp"
+#include "agent/mesh/recovery.hpp"
 #include "agent/mesh/stats.hpp"
 #include "agent/mesh/steering.hpp"
 #include "agent/mesh/surroundings.hpp"
@@ -27,6 +28,7 @@ struct MeshOptions {
     std::string relay_socket;  ///< of weft-relay; empty: every connection in user space
     std::size_t workers = 2;
     Limits limits;
+    Recovered recovered; ///< what the agent before this one left; see recover()
 };
 
 class Mesh {
@@ -55,6 +57,10 @@ public:
 private:
     Mesh(MeshOptions options, KernelState kernel, Stats::OnFailure on_failure);
     Result<> open_pod(const Workload& workload);
+    /// The pod's sockets: those that were recovered, else new ones.
+    Result<PodSockets> sockets_for(const Workload& workload);
+    /// Once it is known who takes part: the rest of what was recovered is of pods that have left.
+    void drop_recovered();
     void close_pod(std::uint64_t cookie);
 
     MeshOptions options_;

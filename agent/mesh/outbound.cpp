@@ -4,6 +4,9 @@
 #include <netinet/in.h>
 #include <sys/epoll.h>
 
+#include <array>
+#include <utility>
+
 #include "agent/mesh/sockets.hpp"
 #include "weft/abi/socket.h"
 #include "weft/ktls/install.hpp"
@@ -11,12 +14,16 @@
 namespace weft::mesh {
 namespace {
 
+/// A peer whose agent was killed has lost the handshake, and nothing else: its listener still queues. So try again.
+constexpr std::array kRetries{std::chrono::milliseconds(20), std::chrono::milliseconds(200)};
+
 class Outbound : public std::enable_shared_from_this<Outbound> {
 public:
     Outbound(Surroundings& around, std::shared_ptr<const Workload> workload, std::shared_ptr<const PodSockets> pod,
-             UniqueFd app)
-        : around_(around), pod_(std::move(pod)), app_(std::move(app)) {
+             UniqueFd app, std::uint64_t kept_id)
+        : around_(around), pod_(std::move(pod)), app_(std::move(app)), kept_(kept_id != 0) {
         facts_.side = Side::kClient;
+        facts_.id = kept_ ? kept_id : around_.stats.reserve();
         facts_.workload = std::move(workload);
         facts_.began_ns = monotonic_ns();
         ++around_.pending;
@@ -26,13 +33,14 @@ public:
     Outbound& operator=(const Outbound&) = delete;
 
     void start() {
+        kept_ = kept_ || around_.keep(facts_.id, app_.get(), facts_.workload->netns_cookie);
         tune(app_.get());
         const auto from = other_end(app_.get());
         if (!from) {
-            return; // the application is gone already
+            return finish(); // the application is gone already
         }
         facts_.app = *from;
-        const auto dial = around_.kernel.take_dial(facts_.workload->netns_cookie, *from);
+        const auto dial = around_.kernel.dial(facts_.workload->netns_cookie, *from);
         if (!dial || !*dial) {
             return fail(MeshFailure::kNotDialled, dial ? "no hook has seen it" : dial.error().message());
         }
@@ -54,12 +62,21 @@ public:
         if (around_.pending > around_.limits.pending) {
             return fail(MeshFailure::kTooMany, "the node is busy with others");
         }
+        token_ = around_.poller.add([self = shared_from_this()](std::uint32_t events) { self->on_event(events); });
+        // Only whether the application has reset it: its bytes wait in its socket.
+        if (const auto watched = around_.poller.watch(token_, app_.get(), EPOLLET); !watched) {
+            return fail(MeshFailure::kNoResources, watched.error().message());
+        }
+        begin();
+    }
+
+private:
+    void begin() {
         if (const auto connected = connect(); !connected) {
             fail(MeshFailure::kConnectFailed, connected.error().message());
         }
     }
 
-private:
     Result<> connect() {
         WEFT_ASSIGN(wire_, socket_in(pod_->netns.get(), around_.home_netns, family_of(facts_.remote.addr)));
         WEFT_TRY(around_.kernel.mark(wire_.get(), facts_.workload->netns_cookie, WEFT_SOCKET_AGENT));
@@ -74,19 +91,19 @@ private:
             }
         }
         const SocketAddress to(facts_.remote);
-        token_ = around_.poller.add([self = shared_from_this()](std::uint32_t events) { self->on_event(events); });
         around_.poller.set_deadline(token_, Poller::Clock::now() + around_.limits.connect);
         if (::connect(wire_.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) {
             return system_failure("connecting to {}", to_string(facts_.remote));
         }
-        WEFT_TRY(around_.poller.watch(token_, wire_.get(), EPOLLOUT));
-        // Only whether the application has reset it: its bytes wait in its socket.
-        return around_.poller.watch(token_, app_.get(), EPOLLET);
+        return around_.poller.watch(token_, wire_.get(), EPOLLOUT);
     }
 
     void on_event(std::uint32_t events) {
         const auto self = shared_from_this(); // finish() drops the poller's reference
         if (events == 0) {
+            if (!wire_.valid()) {
+                return begin(); // once more
+            }
             if (handshake_) {
                 handshake_->time_out();
                 return fail_handshake();
@@ -95,6 +112,9 @@ private:
         }
         if (connect_error(app_.get()) != 0) { // reset by the application
             return finish();
+        }
+        if (!wire_.valid()) {
+            return; // resting before the next attempt
         }
         if (!handshake_ && !begin_handshake()) {
             return;
@@ -156,7 +176,8 @@ private:
         facts_.group = done.group;
         facts_.resumed = done.resumed;
         release_descriptors();
-        around_.carry({std::move(app_), std::move(wire_), std::move(handshake_), facts_});
+        around_.kernel.forget_dial(facts_.workload->netns_cookie, facts_.app);
+        around_.carry({std::move(app_), std::move(wire_), std::move(handshake_), facts_, std::exchange(kept_, false)});
         finish();
     }
 
@@ -168,6 +189,14 @@ private:
 
     void fail_handshake() {
         const auto& failure = handshake_->failure();
+        // No alert: nobody has refused. What the application has sent is still unread, so beginning anew loses nothing.
+        if ((failure.reason == ktls::Failure::kEof || failure.reason == ktls::Failure::kReset) &&
+            attempts_ < kRetries.size()) {
+            handshake_.reset();
+            reset(wire_);
+            around_.poller.set_deadline(token_, Poller::Clock::now() + kRetries[attempts_++]);
+            return;
+        }
         if (failure.peer) {
             facts_.peer = failure.peer->id;
             facts_.peer_serial = failure.peer->serial;
@@ -184,7 +213,13 @@ private:
     /// The end of this object's part; what it still has is reset.
     void finish() {
         handshake_.reset();
+        if (app_.valid()) {
+            around_.kernel.forget_dial(facts_.workload->netns_cookie, facts_.app);
+        }
         reset(app_);
+        if (std::exchange(kept_, false)) {
+            around_.drop(facts_.id);
+        }
         reset(wire_);
         if (token_ != 0) {
             around_.poller.remove(token_);
@@ -199,6 +234,8 @@ private:
     UniqueFd wire_;
     std::optional<ktls::Handshake> handshake_;
     ConnectionFacts facts_;
+    bool kept_; ///< weft-relay holds `app_`, too
+    std::size_t attempts_ = 0;
     Poller::Token token_ = 0;
 };
 
@@ -206,7 +243,12 @@ private:
 
 void start_outbound(Surroundings& around, std::shared_ptr<const Workload> workload,
                     std::shared_ptr<const PodSockets> pod, UniqueFd app) {
-    std::make_shared<Outbound>(around, std::move(workload), std::move(pod), std::move(app))->start();
+    std::make_shared<Outbound>(around, std::move(workload), std::move(pod), std::move(app), 0)->start();
+}
+
+void resume_outbound(Surroundings& around, std::shared_ptr<const Workload> workload,
+                     std::shared_ptr<const PodSockets> pod, UniqueFd app, std::uint64_t id) {
+    std::make_shared<Outbound>(around, std::move(workload), std::move(pod), std::move(app), id)->start();
 }
 
 } // namespace weft::mesh

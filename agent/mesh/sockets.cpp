@@ -100,6 +100,14 @@ void reset(UniqueFd& fd) {
     }
 }
 
+void close_in_order(UniqueFd& fd) {
+    if (fd.valid()) {
+        const linger later{0, 0};
+        (void)::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &later, sizeof later); // cannot fail for a TCP socket
+        fd.reset();
+    }
+}
+
 int connect_error(int fd) {
     int error = 0;
     socklen_t size = sizeof error;
@@ -109,7 +117,9 @@ int connect_error(int fd) {
 void tune(int fd) {
     const int on = 1;
     const int idle_seconds = 60;
-    // Neither can fail for a TCP socket, and a connection without them still works.
+    const linger now{1, 0};
+    (void)::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    // None can fail for a TCP socket, and a connection without them still works.
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_seconds, sizeof idle_seconds);

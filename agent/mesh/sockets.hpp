@@ -38,10 +38,14 @@ Result<UniqueFd> socket_in(int netns_fd, int home_fd, int family);
 /// Closes with a reset: the peer sees ECONNRESET, never a clean end.
 void reset(UniqueFd& fd);
 
+/// Closes in order, behind what is still to be sent; the opposite of what tune() has chosen.
+void close_in_order(UniqueFd& fd);
+
 /// Errno of a finished non-blocking connect, 0 when it succeeded.
 int connect_error(int fd);
 
-/// Low delay, and keep-alive so that a vanished peer is noticed.
+/// Low delay, keep-alive so that a vanished peer is noticed, and a reset when it is closed: however this process ends,
+/// nobody must take a cut connection for a finished one.
 void tune(int fd);
 
 } // namespace weft::mesh

@@ -72,8 +72,20 @@ std::uint64_t Stats::carried(ConnectionFacts facts) {
         ++totals_.handshake_us[bucket];
         totals_.handshake_sum_us += took;
     }
-    connections_.emplace(next_, std::move(facts));
+    const std::uint64_t id = facts.id != 0 ? facts.id : next_++;
+    facts.id = id;
+    connections_.emplace(id, std::move(facts));
+    return id;
+}
+
+std::uint64_t Stats::reserve() {
+    const std::lock_guard lock(mutex_);
     return next_++;
+}
+
+void Stats::restored(ConnectionFacts facts) {
+    const std::lock_guard lock(mutex_);
+    connections_.try_emplace(facts.id, std::move(facts));
 }
 
 void Stats::ended(std::uint64_t id) {
@@ -81,9 +93,9 @@ void Stats::ended(std::uint64_t id) {
     connections_.erase(id);
 }
 
-void Stats::ended_all(Carrier carrier) {
+void Stats::ended_in_relay() {
     const std::lock_guard lock(mutex_);
-    std::erase_if(connections_, [carrier](const auto& one) { return one.second.carrier == carrier; });
+    std::erase_if(connections_, [](const auto& one) { return one.second.in_relay; });
 }
 
 std::map<std::uint64_t, ConnectionFacts> Stats::connections() const {

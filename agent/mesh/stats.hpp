@@ -49,6 +49,7 @@ std::string_view carrier_name(Carrier carrier);
 
 /// One connection.
 struct ConnectionFacts {
+    std::uint64_t id = 0; ///< in Stats and at weft-relay; 0: not numbered yet
     Side side = Side::kClient;
     std::shared_ptr<const Workload> workload;
     weft_addr_port app{};    ///< the application's own end
@@ -62,6 +63,7 @@ struct ConnectionFacts {
     std::string group;
     bool resumed = false;
     Carrier carrier = Carrier::kUserspace;
+    bool in_relay = false; ///< weft-relay moves its bytes, encrypted or not
     std::string why_not_kernel; ///< why this connection is in user space though others are not; empty: no such case
     std::int64_t began_ns = 0;     ///< CLOCK_MONOTONIC: connect, or accept
     std::int64_t wire_ns = 0;      ///< the connection between the nodes stands
@@ -84,10 +86,16 @@ public:
 
     void failed(const ConnectionFacts& facts, ktls::Failure reason, const std::string& detail);
     void failed(const ConnectionFacts& facts, MeshFailure reason, const std::string& detail);
-    /// A connection begins to carry bytes; the number names it until ended().
+    /// A number for a connection that may be carried some day.
+    std::uint64_t reserve();
+    /// A connection begins to carry bytes under `facts.id`, or under a number that is reserved for it; it is told.
+    /// Until ended().
     std::uint64_t carried(ConnectionFacts facts);
+    /// A connection that an earlier agent has handed to weft-relay; nothing when it is known.
+    void restored(ConnectionFacts facts);
     void ended(std::uint64_t id);
-    void ended_all(Carrier carrier);
+    /// weft-relay is gone, and what it carried with it.
+    void ended_in_relay();
 
     [[nodiscard]] std::map<std::uint64_t, ConnectionFacts> connections() const;
     /// Failures by side and reason, those that never happened left out.

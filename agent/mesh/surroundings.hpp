@@ -19,6 +19,8 @@ namespace weft::mesh {
 struct Limits {
     std::chrono::milliseconds connect{30'000};  ///< until the peer or the application takes the connection
     std::chrono::milliseconds handshake{10'000}; ///< from the first byte to the last
+    /// After a start, until a workload has its first certificate: its connections wait, then they are reset.
+    std::chrono::milliseconds certificate{15'000};
     std::chrono::milliseconds silence{200}; ///< permissive: a peer that says nothing waits for the server to speak
     std::size_t pending = 4096; ///< per worker: connections that do not carry yet
 };
@@ -29,6 +31,7 @@ struct Joined {
     UniqueFd wire; ///< to the other node
     std::optional<ktls::Handshake> handshake; ///< done; none: plaintext
     ConnectionFacts facts;
+    bool kept = false; ///< weft-relay holds `app`, too, under `facts.id`
 };
 
 struct Surroundings {
@@ -40,6 +43,10 @@ struct Surroundings {
     bool kernel_tls; ///< the kernel takes records: sockets are prepared early
     std::function<std::shared_ptr<const View>()> view;
     std::function<void(Joined)> carry;
+    /// Has weft-relay hold an application's connection, so that the next agent can go on with it; false: it does not.
+    std::function<bool(std::uint64_t id, int fd, std::uint64_t netns_cookie)> keep;
+    /// Ends that; what was kept is closed.
+    std::function<void(std::uint64_t id)> drop;
     std::size_t pending = 0; ///< connections that do not carry yet
 };
 

@@ -7,9 +7,11 @@
 #include <memory>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "agent/mesh/carriage.hpp"
 #include "agent/mesh/pod_sockets.hpp"
+#include "agent/mesh/recovery.hpp"
 #include "agent/mesh/surroundings.hpp"
 
 namespace weft::mesh {
@@ -24,25 +26,38 @@ public:
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    /// Accepts from the pod's listeners, together with the other workers.
-    void add_pod(std::uint64_t netns_cookie, std::shared_ptr<const PodSockets> pod);
+    /// Accepts from the pod's listeners, together with the other workers. `waiting`: connections that an agent before
+    /// this one has accepted; they come first.
+    void add_pod(std::uint64_t netns_cookie, std::shared_ptr<const PodSockets> pod, std::vector<Waiting> waiting = {});
     /// Stops accepting; connections that exist go on.
     void remove_pod(std::uint64_t netns_cookie);
     void close_if(std::function<bool(const ConnectionFacts&)> wanted);
+    /// Has weft-relay close what it keeps under these numbers; only of the worker that watches it.
+    void drop_kept(std::vector<std::uint64_t> ids);
 
 private:
     Worker(std::unique_ptr<Poller> poller, const KernelState& kernel, Stats& stats, const Limits& limits,
            const CarriageOptions& carriage, int home_netns, ReadView view);
     using Start = void (*)(Surroundings&, std::shared_ptr<const Workload>, std::shared_ptr<const PodSockets>, UniqueFd);
-    void listen(std::uint64_t netns_cookie, const std::shared_ptr<const PodSockets>& pod, const UniqueFd& fd,
-                Start begin);
+    /// A pod whose listeners this worker accepts from.
+    struct Pod {
+        std::uint64_t netns_cookie;
+        std::shared_ptr<const PodSockets> sockets;
+        std::vector<Waiting> waiting;
+        Poller::Clock::time_point patience; ///< until then its connections wait for the first certificate
+    };
+    void listen(const std::shared_ptr<Pod>& pod, const UniqueFd& fd, Start begin);
     void watch(Poller::Token token, int fd);
-    /// False when descriptors have run out.
-    bool accept(std::uint64_t netns_cookie, const std::shared_ptr<const PodSockets>& pod, int fd, Start begin);
+    /// The workload has a certificate, or has had one, or had time enough to get one.
+    bool certified(Pod& pod);
+    void resume(Pod& pod);
+    /// False when descriptors have run out, or connections have to wait for a certificate.
+    bool accept(Pod& pod, int fd, Start begin);
 
     std::unique_ptr<Poller> poller_;
     Stats& stats_;
     ReadView view_;
+    bool keeps_listeners_; ///< at weft-relay
     Carriage carriage_;
     Surroundings around_;
     struct Listening {

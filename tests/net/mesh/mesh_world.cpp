@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 #include "tests/net/mesh/mesh_world.hpp"
 
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <csignal>
 #include <filesystem>
 #include <future>
 #include <thread>
@@ -59,20 +64,26 @@ void MeshWorld::add(const Netns& netns, const std::string& name, const std::stri
 void MeshWorld::start(mesh::Limits limits) {
     add(world.client, "web", "web", "10.77.0.1", "fd77::1");
     add(world.server, "api", "api", "10.77.0.2", "fd77::2");
+    relay.emplace(); // carries where the kernel takes records, and keeps what the next agent needs everywhere
+    limits_ = limits;
+    ASSERT_TRUE(bpf::PinLayout(pins_).create().has_value());
+    ASSERT_NO_FATAL_FAILURE(start_again());
+}
+
+void MeshWorld::start_again() {
     mesh::MeshOptions options;
     options.cgroup = world.cgroup.path() + "/weft-mesh";
     options.pin_dir = pins_;
-    options.limits = limits;
-    if (kernel_tls()) {
-        relay.emplace();
-        options.relay_socket = relay->path();
-    }
-    ASSERT_TRUE(bpf::PinLayout(pins_).create().has_value());
+    options.limits = limits_;
+    options.relay_socket = relay->path();
+    auto recovered = mesh::recover(options.relay_socket);
+    ASSERT_TRUE(recovered.has_value()) << recovered.error().message();
+    options.recovered = std::move(*recovered);
     auto kernel = mesh::KernelState::open(
         bpf_map__fd(world.bpf().maps.weft_socket), bpf_map__fd(world.bpf().maps.weft_mesh_dial),
         bpf_map__fd(world.bpf().maps.weft_mesh_peer), bpf_map__fd(world.bpf().maps.weft_mesh_lstn));
     ASSERT_TRUE(kernel.has_value()) << kernel.error().message();
-    auto started = mesh::Mesh::start(options, std::move(*kernel), [this](const mesh::FailureReport& report) {
+    auto started = mesh::Mesh::start(std::move(options), std::move(*kernel), [this](const mesh::FailureReport& report) {
         const std::lock_guard lock(reports_mutex);
         reports.push_back(report);
     });
@@ -80,6 +91,32 @@ void MeshWorld::start(mesh::Limits limits) {
     mesh = std::move(*started);
     mesh->set_program(bpf_program__fd(world.bpf().progs.weft_steer));
     publish();
+}
+
+pid_t MeshWorld::start_in_a_process() {
+    std::array<int, 2> ends{-1, -1};
+    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        start_again();
+        const char good = HasFailure() ? 'n' : 'y';
+        (void)!::write(ends[1], &good, 1);
+        for (;;) {
+            ::pause();
+        }
+    }
+    const UniqueFd reader(ends[0]);
+    ::close(ends[1]);
+    char good = 'n';
+    EXPECT_EQ(::read(reader.get(), &good, 1), 1);
+    EXPECT_EQ(good, 'y');
+    return pid;
+}
+
+void MeshWorld::kill(pid_t process) {
+    EXPECT_EQ(::kill(process, SIGKILL), 0);
+    EXPECT_EQ(::waitpid(process, nullptr, 0), process);
 }
 
 void MeshWorld::publish() {

@@ -20,8 +20,13 @@ protected:
     MeshWorld();
     ~MeshWorld() override;
 
-    /// Starts the mesh, with weft-relay where the kernel takes records, and enrolls both workloads.
+    /// Starts weft-relay and the mesh, and enrolls both workloads.
     void start(mesh::Limits limits = {});
+    /// Another agent takes over from the one that is gone: after mesh.reset().
+    void start_again();
+    /// The same in a process of its own, to be killed. It ends with this one.
+    pid_t start_in_a_process();
+    static void kill(pid_t process);
     /// Gives the mesh what `view` says now, and the hooks the ports that it answers.
     void publish();
     /// What `view` and the hooks say of both workloads.
@@ -54,6 +59,7 @@ private:
     void add(const Netns& netns, const std::string& name, const std::string& account, const std::string& v4,
              const std::string& v6);
     std::string pins_;
+    mesh::Limits limits_;
 };
 
 /// Sends and receives everything, at once, and says whether all bytes came as sent. `seed` makes the content.
