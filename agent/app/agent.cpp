@@ -153,7 +153,7 @@ Result<> Agent::open_datapath() {
     bpf::DatapathOptions wanted;
     wanted.pin_dir = options_.pin_dir;
     wanted.cgroup_path = options_.cgroup_path;
-    wanted.sizes = reconcile::wanted_sizes(*desired_);
+    wanted.sizes = sizes_.count(*desired_);
     reconcile::ApplyStats stats;
     const auto fill = [&](const bpf::ConfigMaps& maps) -> Result<> {
         WEFT_TRY(reconciler_.bind(maps));
@@ -209,7 +209,7 @@ void Agent::refresh_host() {
 void Agent::compile() {
     snapshot_ = store_.snapshot();
     auto desired = std::make_shared<compiler::DesiredState>(compiler_.compile(*snapshot_, node_));
-    desired->services.emplace(probe_service()->service_id, probe_service());
+    desired->services.insert_or_assign(probe_service()->service_id, probe_service());
     desired_ = std::move(desired); // the published picture keeps the old one alive until the maps are written
     host_changed_ = false;
 }
@@ -251,7 +251,7 @@ void Agent::sync() {
 }
 
 Result<> Agent::write_maps() {
-    const auto sizes = reconcile::wanted_sizes(*desired_);
+    const auto sizes = sizes_.count(*desired_);
     if (!bpf::fits(sizes, datapath_->maps())) {
         reconcile::ApplyStats stats;
         const auto grown = datapath_->grow(sizes, [&](const bpf::ConfigMaps& maps) -> Result<> {

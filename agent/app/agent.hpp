@@ -20,6 +20,7 @@
 #include "agent/compiler/compiler.hpp"
 #include "agent/enrol/enrolment.hpp"
 #include "agent/reconcile/reconciler.hpp"
+#include "agent/reconcile/sizes.hpp"
 #include "agent/source/manifest_folder.hpp"
 #include "agent/store/store.hpp"
 
@@ -79,6 +80,7 @@ private:
     compiler::NodeContext node_;
     std::shared_ptr<const compiler::DesiredState> desired_;
     reconcile::Reconciler reconciler_;
+    reconcile::SizeCounter sizes_;
     std::unique_ptr<source::ManifestFolder> folder_;
     std::unique_ptr<bpf::Datapath> datapath_;
     bpf::VethGuard veths_;

@@ -10,37 +10,10 @@
 namespace weft::compiler {
 namespace {
 
-using SliceList = std::vector<std::shared_ptr<const k8s::EndpointSlice>>;
+using Slice = std::shared_ptr<const k8s::EndpointSlice>;
+using SliceList = std::vector<Slice>;
+using Fragments = std::vector<std::shared_ptr<const ServiceFragment>>;
 using Claim = std::pair<store::Name, std::uint64_t>; ///< Service, service_id of the fragment
-
-/// What one Service was compiled to.
-struct Compiled {
-    std::vector<std::shared_ptr<const ServiceFragment>> fragments;
-    std::vector<store::Refusal> refusals;
-};
-
-/// Calls `changed(name, before, after)` for every entry whose pointer differs; one walk over two sorted tables.
-template <typename T, typename Changed>
-void for_each_change(const store::Table<T>& before, const store::Table<T>& after, Changed changed) {
-    auto a = before.begin();
-    auto b = after.begin();
-    const std::shared_ptr<const T> none;
-    while (a != before.end() || b != after.end()) {
-        if (b == after.end() || (a != before.end() && a->first < b->first)) {
-            changed(a->first, a->second, none);
-            ++a;
-        } else if (a == before.end() || b->first < a->first) {
-            changed(b->first, none, b->second);
-            ++b;
-        } else {
-            if (a->second != b->second) {
-                changed(a->first, a->second, b->second);
-            }
-            ++a;
-            ++b;
-        }
-    }
-}
 
 std::string zone_of(const store::Snapshot& snapshot, const std::string& node) {
     const auto found = snapshot.nodes->find({"", node});
@@ -64,8 +37,8 @@ public:
         state.names = policy_.names;
         state.refusals = policy_.refusals;
         state.refusals.insert(state.refusals.end(), weight_refusals_.begin(), weight_refusals_.end());
-        for (const auto& [name, compiled] : services_) {
-            state.refusals.insert(state.refusals.end(), compiled.refusals.begin(), compiled.refusals.end());
+        for (const auto& [name, refusals] : service_refusals_) {
+            state.refusals.insert(state.refusals.end(), refusals.begin(), refusals.end());
         }
         state.services = fragments_;
         settle_conflicts(snapshot, state);
@@ -81,28 +54,19 @@ private:
             all |= update_weights(snapshot);
         }
         zone_ = zone;
-        for_each_change(*last_.services, *snapshot.services,
-                        [&](const auto& name, const auto&, const auto&) { dirty.insert(name); });
-        for_each_change(*last_.slices, *snapshot.slices, [&](const auto& name, const auto& before, const auto& after) {
-            for (const auto& slice : {before, after}) {
-                if (slice != nullptr && !slice->service.empty()) {
-                    dirty.insert({name.first, slice->service});
-                }
-            }
-            if (before != nullptr) {
-                auto& list = slices_[{name.first, before->service}];
-                std::erase(list, before);
-                if (list.empty()) {
-                    slices_.erase({name.first, before->service});
-                }
-            }
-            if (after != nullptr && !after->service.empty()) {
-                auto& list = slices_[{name.first, after->service}];
-                list.insert(
-                    std::ranges::upper_bound(list, after->meta.name, {}, [](const auto& s) { return s->meta.name; }),
-                    after);
-            }
-        });
+        using Services = store::Table<k8s::Service>;
+        using Slices = store::Table<k8s::EndpointSlice>;
+        Services::for_each_change(*last_.services, *snapshot.services,
+                                  [&](const auto& name, const auto*, const auto*) { dirty.insert(name); });
+        Slices::for_each_change(*last_.slices, *snapshot.slices,
+                                [&](const auto& name, const auto* before, const auto* after) {
+                                    for (const auto* slice : {before, after}) {
+                                        if (slice != nullptr && !(*slice)->service.empty()) {
+                                            dirty.insert({name.first, (*slice)->service});
+                                        }
+                                    }
+                                    move_slice(name.first, before, after);
+                                });
         if (all) {
             for (const auto& [name, service] : *snapshot.services) {
                 dirty.insert(name);
@@ -113,9 +77,26 @@ private:
         }
     }
 
+    void move_slice(const std::string& namespace_name, const Slice* before, const Slice* after) {
+        if (before != nullptr) {
+            auto& list = slices_[{namespace_name, (*before)->service}];
+            std::erase(list, *before);
+            if (list.empty()) {
+                slices_.erase({namespace_name, (*before)->service});
+            }
+        }
+        if (after != nullptr && !(*after)->service.empty()) {
+            auto& list = slices_[{namespace_name, (*after)->service}];
+            list.insert(
+                std::ranges::upper_bound(list, (*after)->meta.name, {}, [](const auto& s) { return s->meta.name; }),
+                *after);
+        }
+    }
+
     void recompile(const store::Snapshot& snapshot, const NodeContext& node, const store::Name& name) {
+        service_refusals_.erase(name);
         if (const auto old = services_.find(name); old != services_.end()) {
-            for (const auto& fragment : old->second.fragments) {
+            for (const auto& fragment : old->second) {
                 fragments_.erase(fragment->service_id);
                 for (const auto& [frontend, value] : fragment->frontends) {
                     unclaim(frontend, {name, fragment->service_id});
@@ -129,12 +110,15 @@ private:
         }
         static const SliceList kNone;
         const auto slices = slices_.find(name);
-        Compiled compiled;
-        compiled.fragments = compile_service(
+        std::vector<store::Refusal> refusals;
+        Fragments compiled = compile_service(
             {*service->second, slices == slices_.end() ? kNone : slices->second, node.node_name, zone_, weights_},
-            compiled.refusals);
-        for (const auto& fragment : compiled.fragments) {
-            fragments_[fragment->service_id] = fragment;
+            refusals);
+        if (!refusals.empty()) {
+            service_refusals_.emplace(name, std::move(refusals));
+        }
+        for (const auto& fragment : compiled) {
+            fragments_.insert_or_assign(fragment->service_id, fragment);
             for (const auto& [frontend, value] : fragment->frontends) {
                 auto& claims = claims_[frontend];
                 claims.insert({name, fragment->service_id});
@@ -165,7 +149,7 @@ private:
             for (auto claim = std::next(claims.begin()); claim != claims.end(); ++claim) {
                 auto reduced = std::make_shared<ServiceFragment>(*state.services.at(claim->second));
                 std::erase_if(reduced->frontends, [&](const auto& f) { return AbiEqual{}(f.first, frontend); });
-                state.services[claim->second] = std::move(reduced);
+                state.services.insert_or_assign(claim->second, std::move(reduced));
                 const auto service = snapshot.services->find(claim->first);
                 state.refusals.push_back(
                     {{"Service", claim->first.first, claim->first.second},
@@ -212,8 +196,9 @@ private:
     NodeContext node_;
     std::string zone_;
     std::map<store::Name, SliceList> slices_; ///< by Service, sorted by slice name
-    std::map<store::Name, Compiled> services_;
-    std::map<std::uint64_t, std::shared_ptr<const ServiceFragment>> fragments_;
+    std::map<store::Name, Fragments> services_; ///< what each Service was compiled to
+    std::map<store::Name, std::vector<store::Refusal>> service_refusals_;
+    SortedMap<std::uint64_t, std::shared_ptr<const ServiceFragment>> fragments_; ///< of all Services, by service_id
     Image<weft_addr_port, std::set<Claim>> claims_;
     Image<weft_addr_port, bool> contested_;
     PodWeights weights_;

@@ -106,7 +106,7 @@ struct Names {
 struct DesiredState {
     std::uint64_t snapshot_version = 0;
     /// By service_id.
-    std::map<std::uint64_t, std::shared_ptr<const ServiceFragment>> services;
+    SortedMap<std::uint64_t, std::shared_ptr<const ServiceFragment>> services;
     std::shared_ptr<const PolicyImage> policy;
     std::shared_ptr<const Names> names;
     /// Objects that parsed but cannot be enforced or conflict (two Services with one externalIP:port, weight out of

@@ -14,9 +14,6 @@
 
 namespace weft::reconcile {
 
-/// Entries per map that `state` needs.
-bpf::MapSizes wanted_sizes(const compiler::DesiredState& state);
-
 class Reconciler {
 public:
     /// Without maps: bind() comes before anything else. `grace_period` returns when no program can still hold what

@@ -81,21 +81,12 @@ void ServiceWriter::prepare(const Services& desired, ApplyStats& stats) {
     changed_.clear();
     replaced_.clear();
     failed_.clear();
-    // Both maps are ordered by id: one walk side by side, as most rounds find a single difference among thousands.
-    auto known = applied_.cbegin();
-    for (const auto& [id, fragment] : desired) {
-        while (known != applied_.cend() && known->first < id) {
-            ++known;
-        }
-        const bool same_id = known != applied_.cend() && known->first == id;
-        if (same_id && known->second == fragment) {
-            continue;
-        }
-        const FragmentPtr before = same_id ? known->second : nullptr;
-        if (prepare_one(fragment, before, stats)) {
-            changed_.emplace(id, fragment);
-        }
-    }
+    Services::for_each_change(applied_, desired,
+                              [&](std::uint64_t id, const FragmentPtr* before, const FragmentPtr* wanted) {
+                                  if (wanted != nullptr && prepare_one(*wanted, before ? *before : nullptr, stats)) {
+                                      changed_.emplace(id, *wanted);
+                                  }
+                              });
 }
 
 bool ServiceWriter::prepare_one(const FragmentPtr& fragment, const FragmentPtr& before, ApplyStats& stats) {
@@ -137,7 +128,7 @@ void ServiceWriter::flip(const Services&, ApplyStats& stats) {
             found_members_.erase(member_key(id, backend));
         }
         replaced_.emplace(id, before);
-        applied_[id] = fragment;
+        applied_.insert_or_assign(id, fragment);
         ++stats.services_changed;
     }
 }
@@ -190,17 +181,20 @@ void ServiceWriter::withdraw(const FragmentPtr& fragment, const FragmentPtr& bef
 }
 
 void ServiceWriter::retire(const Services& desired, ApplyStats& stats) {
-    auto wanted = desired.cbegin();
-    std::erase_if(applied_, [&](const auto& entry) {
-        while (wanted != desired.cend() && wanted->first < entry.first) {
-            ++wanted;
-        }
-        if (wanted != desired.cend() && wanted->first == entry.first) {
-            return false;
-        }
-        replaced_.emplace(entry.first, entry.second);
-        return true;
-    });
+    std::vector<std::uint64_t> gone;
+    Services::for_each_change(applied_, desired,
+                              [&](std::uint64_t id, const FragmentPtr* before, const FragmentPtr* wanted) {
+                                  if (wanted == nullptr) {
+                                      replaced_.emplace(id, *before);
+                                      gone.push_back(id);
+                                  }
+                              });
+    if (failed_.empty()) {
+        applied_ = desired;
+    }
+    for (const std::uint64_t id : gone) {
+        applied_.erase(id);
+    }
     std::vector<FragmentPtr> leaving = std::exchange(leaving_, {});
     for (const auto& [id, before] : replaced_) {
         if (before != nullptr) {

@@ -17,7 +17,7 @@ namespace weft::reconcile {
 
 class ServiceWriter {
 public:
-    using Services = std::map<std::uint64_t, FragmentPtr>;
+    using Services = SortedMap<std::uint64_t, FragmentPtr>;
 
     /// Reads the maps; what they contain is claimed or removed by the next round.
     Result<> bind(const bpf::ConfigMaps& maps);
@@ -48,7 +48,7 @@ private:
 
     Shadow<weft_addr_port, weft_service> frontends_;
     compiler::Image<weft_addr_port, std::uint64_t> owners_; ///< frontend -> service whose fragment wrote it
-    Services applied_; ///< what is wholly in the maps
+    Services applied_; ///< what is wholly in the maps; shares its chunks with what was desired last
     std::shared_ptr<bpf::MapIo> member_io_;
     KeySet<weft_member_key> found_members_; ///< in the map at bind(), not claimed yet
     BackendSets sets_;

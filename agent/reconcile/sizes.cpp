@@ -1,41 +1,73 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// How many entries does a desired state need in each map?
-#include <unordered_map>
-
-#include "agent/reconcile/reconciler.hpp"
+#include "agent/reconcile/sizes.hpp"
 
 namespace weft::reconcile {
+namespace {
 
-bpf::MapSizes wanted_sizes(const compiler::DesiredState& state) {
-    const auto count = [](std::size_t n) { return static_cast<std::uint32_t>(n); };
-    bpf::MapSizes sizes;
+std::uint32_t length(const auto& entries) {
+    return static_cast<std::uint32_t>(entries.size());
+}
+
+} // namespace
+
+bpf::MapSizes SizeCounter::count(const compiler::DesiredState& state) {
+    decltype(counted_)::for_each_change(counted_, state.services,
+                                        [&](std::uint64_t, const auto* before, const auto* after) {
+                                            if (before != nullptr) {
+                                                take_away(**before);
+                                            }
+                                            if (after != nullptr) {
+                                                add(**after);
+                                            }
+                                        });
+    counted_ = state.services;
+    bpf::MapSizes sizes = services_;
     if (state.policy) {
-        sizes.endpoint = count(state.policy->endpoints.size());
-        sizes.local = count(state.policy->local_addresses.size());
-        sizes.ipcache = count(state.policy->ipcache.size());
-        sizes.cidr = count(state.policy->cidrs.size());
-        sizes.policy = count(state.policy->policies.size());
-        sizes.ports = count(state.policy->ports.size());
-        sizes.node_addr = count(state.policy->node_addresses.size());
-        sizes.tls_port = count(state.policy->tls_ports.size());
-    }
-    std::unordered_map<std::uint64_t, bool> sets; // set -> its table is counted
-    for (const auto& [id, fragment] : state.services) {
-        sizes.service += count(fragment->frontends.size());
-        sizes.member += count(fragment->members.size());
-        if (fragment->slots.empty()) {
-            continue;
-        }
-        const auto [set, fresh] = sets.try_emplace(fragment->set_id, false);
-        if (fresh) {
-            sizes.slot += count(fragment->slots.size());
-        }
-        if (!fragment->maglev.empty() && !set->second) {
-            sizes.maglev += WEFT_MAGLEV_CHUNKS;
-            set->second = true;
-        }
+        sizes.endpoint = length(state.policy->endpoints);
+        sizes.local = length(state.policy->local_addresses);
+        sizes.ipcache = length(state.policy->ipcache);
+        sizes.cidr = length(state.policy->cidrs);
+        sizes.policy = length(state.policy->policies);
+        sizes.ports = length(state.policy->ports);
+        sizes.node_addr = length(state.policy->node_addresses);
+        sizes.tls_port = length(state.policy->tls_ports);
     }
     return sizes;
+}
+
+void SizeCounter::add(const compiler::ServiceFragment& fragment) {
+    services_.service += length(fragment.frontends);
+    services_.member += length(fragment.members);
+    if (fragment.slots.empty()) {
+        return;
+    }
+    Set& set = sets_[fragment.set_id];
+    if (set.users++ == 0) {
+        services_.slot += length(fragment.slots);
+    }
+    if (!fragment.maglev.empty() && set.maglev_users++ == 0) {
+        services_.maglev += WEFT_MAGLEV_CHUNKS;
+    }
+}
+
+void SizeCounter::take_away(const compiler::ServiceFragment& fragment) {
+    services_.service -= length(fragment.frontends);
+    services_.member -= length(fragment.members);
+    if (fragment.slots.empty()) {
+        return;
+    }
+    const auto set = sets_.find(fragment.set_id);
+    if (!fragment.maglev.empty() && --set->second.maglev_users == 0) {
+        services_.maglev -= WEFT_MAGLEV_CHUNKS;
+    }
+    if (--set->second.users == 0) {
+        services_.slot -= length(fragment.slots);
+        sets_.erase(set);
+    }
+}
+
+bpf::MapSizes wanted_sizes(const compiler::DesiredState& state) {
+    return SizeCounter().count(state);
 }
 
 } // namespace weft::reconcile

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/k8s/objects.hpp"
+#include "weft/base/sorted_map.hpp"
 
 namespace weft::store {
 
@@ -18,7 +19,7 @@ namespace weft::store {
 using Name = std::pair<std::string, std::string>;
 
 template <typename T>
-using Table = std::map<Name, std::shared_ptr<const T>>;
+using Table = SortedMap<Name, std::shared_ptr<const T>>;
 
 /// A pod that runs on this node, as the CNI plugin (or the /proc scan) reported it.
 struct LocalEndpoint {

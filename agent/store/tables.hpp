@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// The store's working tables: one for each kind, written in place, published by copy only when their content differs
-// from what was published last. Internal to the store.
+// The store's working tables: one for each kind, written apart and published when their content differs from what
+// was published last; both share what is the same. Internal to the store.
 #pragma once
 
 #include <memory>
@@ -58,7 +58,7 @@ struct WorkingTable {
         if (const auto known = published->find(name); known != published->end() && *known->second == *object) {
             object = known->second;
         }
-        rows[name] = std::move(object);
+        rows.insert_or_assign(name, std::move(object));
         touched = true;
     }
 

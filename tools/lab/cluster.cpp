@@ -60,7 +60,7 @@ Result<> Cluster::make_nodes(const std::vector<k8s::Node>& given, int count) {
         if (!given.empty()) {
             as_given_.insert_or_assign(k8s::key_of(node), given[static_cast<std::size_t>(number) - 1]);
         }
-        nodes_[name_of(node.meta)] = std::make_shared<k8s::Node>(node);
+        nodes_.insert_or_assign(name_of(node.meta), std::make_shared<k8s::Node>(node));
     }
     ensure_namespace("default");
     return {};
@@ -76,7 +76,7 @@ void Cluster::ensure_namespace(const std::string& name) {
         k8s::Namespace made;
         made.meta.name = name;
         made.meta.labels["kubernetes.io/metadata.name"] = name;
-        namespaces_[{"", name}] = std::make_shared<k8s::Namespace>(made);
+        namespaces_.insert_or_assign({"", name}, std::make_shared<k8s::Namespace>(made));
     }
 }
 
@@ -89,7 +89,7 @@ Cluster::Change Cluster::put(store::Table<T>& table, const T& object, const k8s:
     }
     const auto change = before != as_given_.end() ? Change::kConfigured : Change::kCreated;
     as_given_.insert_or_assign(key, as_given);
-    table[name_of(object.meta)] = std::make_shared<T>(object);
+    table.insert_or_assign(name_of(object.meta), std::make_shared<T>(object));
     return change;
 }
 
@@ -164,7 +164,7 @@ bool Cluster::remove(const k8s::ObjectKey& key) {
     const store::Name name{key.namespace_name, key.name};
     as_given_.erase(key);
     if (key.kind == "Service" && services_.contains(name)) {
-        addresses_.release(*services_[name]);
+        addresses_.release(*services_.at(name));
     }
     return (key.kind == "Namespace" && namespaces_.erase(name) != 0) ||
            (key.kind == "ServiceAccount" && accounts_.erase(name) != 0) ||
@@ -183,7 +183,7 @@ Result<> Cluster::scale(const store::Name& name, int replicas) {
     }
     auto changed = *found->second;
     changed.replicas = replicas;
-    found->second = std::make_shared<k8s::Deployment>(changed);
+    deployments_.insert_or_assign(name, std::make_shared<k8s::Deployment>(changed));
     as_given_.insert_or_assign(k8s::key_of(changed), changed);
     return {};
 }
@@ -195,7 +195,7 @@ Result<> Cluster::cordon(const std::string& node, bool unschedulable) {
     }
     auto changed = *found->second;
     changed.unschedulable = unschedulable;
-    found->second = std::make_shared<k8s::Node>(changed);
+    nodes_.insert_or_assign({"", node}, std::make_shared<k8s::Node>(changed));
     return {};
 }
 

@@ -100,7 +100,7 @@ void Cluster::complete_nodes(int default_nodes) {
             node.meta.name = "node-" + std::to_string(i);
             node.addresses = {nth_v4(0xac1f0000, static_cast<std::uint32_t>(i)), // 172.31.0.i, as in the lab
                               *Ip::parse(fmt::format("fd00:31::{:x}", i))};
-            node_objects_.emplace(name_of(node.meta), std::make_shared<const k8s::Node>(node));
+            node_objects_.try_emplace(name_of(node.meta), std::make_shared<const k8s::Node>(node));
         }
     }
     for (const auto& [name, node] : node_objects_) {
@@ -156,7 +156,7 @@ void Cluster::complete_pods() {
             k8s::Namespace implied;
             implied.meta.name = pod.meta.namespace_name;
             implied.meta.labels["kubernetes.io/metadata.name"] = pod.meta.namespace_name;
-            namespaces_.emplace(name_of(implied.meta), std::make_shared<const k8s::Namespace>(implied));
+            namespaces_.try_emplace(name_of(implied.meta), std::make_shared<const k8s::Namespace>(implied));
         }
         pod_table_.insert_or_assign(name_of(pod.meta), std::make_shared<const k8s::Pod>(pod));
     }
@@ -173,7 +173,8 @@ void Cluster::complete_services() {
         given.insert({name.first, slice->service});
     }
     std::uint32_t next = 1;
-    for (auto& [name, object] : services_) {
+    const store::Table<k8s::Service> given_services = services_;
+    for (const auto& [name, object] : given_services) {
         k8s::Service service = *object;
         if (!service.headless && service.cluster_ips.empty() && service.type != k8s::Service::Type::kExternalName) {
             const auto number = next++;
@@ -183,7 +184,7 @@ void Cluster::complete_services() {
             if (service.wants_v6) {
                 service.cluster_ips.push_back(*Ip::parse(fmt::format("fd00:96::{:x}", number)));
             }
-            object = std::make_shared<const k8s::Service>(service);
+            services_.insert_or_assign(name, std::make_shared<const k8s::Service>(service));
         }
         for (const auto* ips : {&service.cluster_ips, &service.external_ips, &service.load_balancer_ips}) {
             service_addresses_.insert(ips->begin(), ips->end());

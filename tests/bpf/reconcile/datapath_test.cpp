@@ -24,6 +24,7 @@
 #include "agent/bpf/ring_reader.hpp"
 #include "agent/bpf/udp_reaper.hpp"
 #include "agent/reconcile/reconciler.hpp"
+#include "agent/reconcile/sizes.hpp"
 #include "tests/support/sockets.hpp"
 #include "tests/support/world.hpp"
 #include "tests/unit/reconcile/states.hpp"

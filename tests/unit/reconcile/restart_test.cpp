@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/reconcile/reconciler.hpp"
+#include "agent/reconcile/sizes.hpp"
 #include "states.hpp"
 
 namespace weft::test {
@@ -73,7 +74,7 @@ TEST_F(Restart, AServiceThatCannotBeUpdatedKeepsWhatThePreviousAgentWrote) {
     };
     auto now = whole();
     const auto wider = service({"a", {"10.96.0.1"}, {"10.0.0.7"}, IPPROTO_TCP, true, true});
-    now.services[wider->service_id] = wider;
+    now.services.insert_or_assign(wider->service_id, wider);
     const auto stats = second.apply(now);
     ASSERT_TRUE(stats.has_value());
     EXPECT_THAT(stats->failures, SizeIs(1));
@@ -162,6 +163,10 @@ TEST(Sizes, CountSharedSetsOnceAndLeaveRoomForAChange) {
     const auto shared =
         state({service({"x", {"10.96.1.1"}, {"10.0.0.1"}}), service({"y", {"10.96.1.2"}, {"10.0.0.1"}})});
     EXPECT_EQ(reconcile::wanted_sizes(shared).slot, 1u);
+    reconcile::SizeCounter counter;
+    for (const auto& next : {whole(), shared, whole(), state({}), shared}) {
+        EXPECT_EQ(counter.count(next), reconcile::wanted_sizes(next));
+    }
     EXPECT_EQ(bpf::capacity_for(0, 1024), 1024u);
     EXPECT_EQ(bpf::capacity_for(513, 1024), 2048u);
     EXPECT_EQ(bpf::capacity_for(100000, 4096), 262144u);

@@ -71,7 +71,7 @@ inline compiler::DesiredState state(const std::vector<std::shared_ptr<const comp
                                     std::shared_ptr<const compiler::PolicyImage> policy = nullptr) {
     compiler::DesiredState desired;
     for (const auto& fragment : services) {
-        desired.services.emplace(fragment->service_id, fragment);
+        desired.services.insert_or_assign(fragment->service_id, fragment);
     }
     desired.policy = policy ? std::move(policy) : std::make_shared<compiler::PolicyImage>();
     desired.names = std::make_shared<compiler::Names>();
