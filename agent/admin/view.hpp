@@ -83,6 +83,10 @@ struct MeshHealth {
     };
     std::vector<Count> opened, failed;
     std::uint64_t resumed = 0;
+    /// Keys that reached their limit, by what followed: rekeyed, warned, closed.
+    std::vector<std::pair<std::string, std::uint64_t>> key_limits;
+    /// Keys that were changed: send, receive.
+    std::vector<std::pair<std::string, std::uint64_t>> new_keys;
     /// Handshakes by duration: bucket i holds those below 2^i microseconds and in no lower bucket.
     std::vector<std::uint64_t> handshake_us;
     double handshake_sum_seconds = 0;

@@ -93,6 +93,8 @@ Result<> MeshControl::open(const bpf::Datapath& datapath) {
     options.cgroup = options_.cgroup_path + "/weft-mesh";
     options.pin_dir = options_.pin_dir;
     options.relay_socket = options_.relay_socket;
+    options.key_limit = {.bytes = static_cast<std::uint64_t>(options_.key_limit) << 20,
+                         .close = options_.key_limit_policy == "close"};
     options.recovered = std::move(recovered_);
     WEFT_ASSIGN(mesh_,
                 mesh::Mesh::start(std::move(options), std::move(kernel), [this](const mesh::FailureReport& report) {
@@ -126,7 +128,9 @@ std::shared_ptr<const ktls::Context> MeshControl::context_for(const SpiffeId& id
     if (cached.credentials == *credentials) {
         return cached.context;
     }
-    auto context = ktls::Context::create(**credentials);
+    ktls::ContextOptions tls;
+    tls.rekey = mesh_ && mesh_->rekeys();
+    auto context = ktls::Context::create(**credentials, tls);
     if (!context) {
         spdlog::error("event=certificate-unusable id={} error=\"{}\"", id.to_string(), context.error().message());
         contexts_.erase(id);

@@ -41,6 +41,11 @@ std::optional<admin::MeshHealth> View::mesh() const {
         health.failed.push_back({side_text(key.first), key.second, value});
     }
     health.resumed = totals.resumed;
+    const auto keys = [&](mesh::KeyEvent event) { return totals.keys[static_cast<std::size_t>(event)]; };
+    health.key_limits = {{"rekeyed", keys(mesh::KeyEvent::kLimitRekeyed)},
+                         {"warned", keys(mesh::KeyEvent::kLimitWarned)},
+                         {"closed", keys(mesh::KeyEvent::kLimitClosed)}};
+    health.new_keys = {{"send", keys(mesh::KeyEvent::kSendKey)}, {"receive", keys(mesh::KeyEvent::kReceiveKey)}};
     health.handshake_us.assign(totals.handshake_us.begin(), totals.handshake_us.end());
     health.handshake_sum_seconds = static_cast<double>(totals.handshake_sum_us) / 1e6;
     for (const auto& [id, facts] : mesh.stats().connections()) {

@@ -110,6 +110,15 @@ const std::vector<Key>& keys() {
          [](O& o, S v) { return set_text(o.workload_api, v); }, [](const O& o) { return o.workload_api; }},
         {"relay_socket", "SOCKET", "of weft-relay, which splices where the kernel has TLS [none: user space]",
          [](O& o, S v) { return set_directory(o.relay_socket, v); }, [](const O& o) { return o.relay_socket; }},
+        {"key_limit", "MIB", "what one key may carry in one direction, 0 to 1000000000, 0: any number [65536]",
+         [](O& o, S v) -> Result<> {
+             WEFT_ASSIGN(o.key_limit, number(v, 0, 1'000'000'000));
+             return {};
+         },
+         [](const O& o) { return std::to_string(o.key_limit); }},
+        {"key_limit_policy", "WHAT", "at key_limit, where the kernel cannot change keys: warn or close [warn]",
+         [](O& o, S v) { return set_choice(o.key_limit_policy, v, {"warn", "close"}); },
+         [](const O& o) { return o.key_limit_policy; }},
         {"repair_interval", "SECONDS", "how often maps are read back and repaired, 1 to 3600 [10]",
          [](O& o, S v) -> Result<> {
              WEFT_ASSIGN(const long seconds, number(v, 1, 3600));

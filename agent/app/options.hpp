@@ -28,6 +28,8 @@ struct Options {
     std::string ca_token_file;
     std::string ca_fingerprint;
     std::string relay_socket; ///< of weft-relay; empty: connections are relayed in user space
+    long key_limit = 65536; ///< MiB that one key may carry; 0: any number
+    std::string key_limit_policy = "warn"; ///< "warn" or "close", where keys cannot be changed
     std::chrono::seconds repair_interval{10};
     std::size_t flow_buffer = 4096;
     bool flow_events = true;

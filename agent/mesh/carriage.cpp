@@ -14,9 +14,13 @@ namespace weft::mesh {
 
 Carriage::Carriage(Poller& poller, Stats& stats, CarriageOptions options)
     : poller_(poller), stats_(stats), options_(std::move(options)),
-      relay_(poller, options_.relay_socket, options_.watch,
-             {.message = [this](const ktls::RelayMessage& message) { answered(message); },
-              .lost = [this] { lost_relay(); }}) {}
+      relay_(
+          poller, options_.relay_socket, options_.watch,
+          {.message = [this](ktls::RelayMessage& message) { answered(message); }, .lost = [this] { lost_relay(); }}) {
+    if (options_.watch && options_.secrets != nullptr) {
+        rekeyer_.emplace(poller_, relay_, stats_, *options_.secrets);
+    }
+}
 
 Carriage::~Carriage() = default;
 
@@ -33,6 +37,9 @@ void Carriage::lost_relay() {
         give_up(joined, "weft-relay has gone away");
     }
     handed_over_.clear();
+    if (rekeyer_) {
+        rekeyer_->relay_lost();
+    }
     if (options_.watch) {
         stats_.ended_in_relay(); // they went with it; if it lives, its list brings them back
     }
@@ -54,17 +61,41 @@ void Carriage::listed(const ktls::RelayMessage& message) {
     }
 }
 
-void Carriage::answered(const ktls::RelayMessage& message) {
+void Carriage::on_event(const weft_relay_entry& entry) {
+    if (entry.state != WEFT_RELAY_ENDED) {
+        if (rekeyer_) {
+            rekeyer_->on_event(entry);
+        }
+        return;
+    }
+    if (rekeyer_) {
+        rekeyer_->forget(entry.id);
+    }
+    switch (entry.reason) {
+    case WEFT_RELAY_REASON_KEY_LIMIT:
+        stats_.key_limit(KeyEvent::kLimitClosed);
+        [[fallthrough]];
+    case WEFT_RELAY_REASON_KEY_UPDATE:
+    case WEFT_RELAY_REASON_TRUNCATED:
+    case WEFT_RELAY_REASON_PEER_ALERT:
+    case WEFT_RELAY_REASON_BAD_RECORD:
+    case WEFT_RELAY_REASON_RELAY_ERROR:
+        return stats_.broken(entry.id, ktls::relay_reason_name(entry.reason), fmt::format("detail {}", entry.detail));
+    default:
+        return stats_.ended(entry.id);
+    }
+}
+
+void Carriage::answered(ktls::RelayMessage& message) {
     if (message.head.op == WEFT_RELAY_LIST) {
         return listed(message);
     }
     if (message.head.op == WEFT_RELAY_EVENT) {
-        for (const auto& entry : message.entries) {
-            if (entry.state == WEFT_RELAY_ENDED) {
-                stats_.ended(entry.id);
-            }
-        }
+        std::ranges::for_each(message.entries, [this](const auto& entry) { on_event(entry); });
         return;
+    }
+    if (message.head.op == WEFT_RELAY_HOLD && rekeyer_) {
+        return rekeyer_->on_held(message);
     }
     const auto found = handed_over_.find(message.head.id);
     if (message.head.op != WEFT_RELAY_HAND_OVER || found == handed_over_.end()) {
@@ -90,6 +121,9 @@ void Carriage::take(Joined joined) {
 
 std::optional<Joined> Carriage::take_in_kernel(Joined joined) {
     std::uint32_t flags = 0;
+    std::uint64_t limit = 0;
+    bool rekey = false;
+    ktls::Traffic traffic;
     if (joined.handshake) {
         if (const auto installed = ktls::install(joined.wire.get(), joined.handshake->established().traffic);
             !installed) {
@@ -101,14 +135,27 @@ std::optional<Joined> Carriage::take_in_kernel(Joined joined) {
             return std::nullopt;
         }
         flags = WEFT_RELAY_PEER_TLS;
+        rekey = options_.rekey && joined.handshake->established().rekey;
+        if (rekey) {
+            flags |= WEFT_RELAY_REKEY;
+        } else if (options_.key_limit.close) {
+            flags |= WEFT_RELAY_LIMIT_CLOSE;
+        }
+        limit = options_.key_limit.bytes;
+        if (rekey) {
+            traffic = joined.handshake->established().traffic;
+        }
         joined.facts.carrier = Carrier::kRelay;
         joined.handshake.reset(); // the keys are the kernel's now
     }
     joined.facts.in_relay = true;
     const std::uint64_t id = joined.facts.id = stats_.carried(joined.facts);
+    if (rekey && options_.secrets != nullptr) {
+        options_.secrets->put(id, std::move(traffic)); // before the relay can say anything about it
+    }
     auto* relay = relay_.client();
     const auto sent = relay == nullptr ? Result<>(failure(EPIPE, "weft-relay has gone away"))
-                                       : relay->hand_over(id, joined.app.get(), joined.wire.get(), flags, 0,
+                                       : relay->hand_over(id, joined.app.get(), joined.wire.get(), flags, limit,
                                                           write_label(joined.facts));
     if (!sent) {
         stats_.ended(id);
@@ -176,6 +223,9 @@ void Carriage::end(Poller::Token token, bool in_order) {
 
 void Carriage::give_up(Joined& joined, const std::string& detail) {
     stats_.failed(joined.facts, MeshFailure::kHandOver, detail);
+    if (options_.secrets != nullptr) {
+        options_.secrets->forget(joined.facts.id);
+    }
     joined.handshake.reset();
     reset(joined.app);
     reset(joined.wire);

@@ -13,6 +13,7 @@
 
 #include "agent/mesh/plain_relay.hpp"
 #include "agent/mesh/poller.hpp"
+#include "agent/mesh/rekey.hpp"
 #include "agent/mesh/relay_link.hpp"
 #include "agent/mesh/stats.hpp"
 #include "agent/mesh/surroundings.hpp"
@@ -25,6 +26,9 @@ struct CarriageOptions {
     bool kernel_tls = false;           ///< the kernel takes records, and weft-relay splices
     std::vector<ktls::Cipher> ciphers; ///< those that it takes
     std::string relay_socket;
+    bool rekey = false; ///< the kernel changes keys
+    KeyLimit key_limit;
+    Secrets* secrets = nullptr; ///< of all workers together; lives longer than they
     bool watch = false; ///< this worker hears of the relay's connections and keeps the pods' listeners there
 };
 
@@ -55,7 +59,8 @@ private:
 
     [[nodiscard]] bool kernel_takes(const Joined& joined) const;
     void lost_relay();
-    void answered(const ktls::RelayMessage& message);
+    void answered(ktls::RelayMessage& message);
+    void on_event(const weft_relay_entry& entry);
     /// What the relay carries, so that this process knows what an earlier one handed over.
     void listed(const ktls::RelayMessage& message);
     /// Nothing, when the relay has it or it is reset; the connection itself when only user space can carry it.
@@ -70,6 +75,7 @@ private:
     CarriageOptions options_;
     std::unordered_map<Poller::Token, CarriedPtr> carried_;
     RelayLink relay_;
+    std::optional<Rekeyer> rekeyer_; ///< of the worker that watches
     std::unordered_map<std::uint64_t, Joined> handed_over_; ///< not answered yet, by id
 };
 

@@ -34,6 +34,9 @@ Result<std::unique_ptr<Mesh>> Mesh::start(MeshOptions options, KernelState kerne
     CarriageOptions carriage;
     carriage.kernel_tls = mesh->probe_.tier == ktls::Tier::kRelay && !mesh->options_.relay_socket.empty();
     carriage.ciphers = mesh->probe_.ciphers;
+    carriage.rekey = mesh->rekeys_ = mesh->probe_.rekey && carriage.kernel_tls;
+    carriage.key_limit = mesh->options_.key_limit;
+    carriage.secrets = &mesh->secrets_;
     carriage.relay_socket = mesh->options_.relay_socket;
     for (std::size_t i = 0; i < std::max<std::size_t>(mesh->options_.workers, 1); ++i) {
         carriage.watch = i == 0;

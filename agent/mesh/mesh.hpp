@@ -12,6 +12,7 @@
 #include "agent/mesh/kernel_state.hpp"
 #include "agent/mesh/pod_sockets.hpp"
 #include "agent/mesh/recovery.hpp"
+#include "agent/mesh/rekey.hpp"
 #include "agent/mesh/stats.hpp"
 #include "agent/mesh/steering.hpp"
 #include "agent/mesh/surroundings.hpp"
@@ -28,6 +29,7 @@ struct MeshOptions {
     std::string relay_socket;  ///< of weft-relay; empty: every connection in user space
     std::size_t workers = 2;
     Limits limits;
+    KeyLimit key_limit;
     Recovered recovered; ///< what the agent before this one left; see recover()
 };
 
@@ -50,6 +52,8 @@ public:
     /// What is wrong now, one line each.
     [[nodiscard]] const std::vector<std::string>& trouble() const { return trouble_; }
     [[nodiscard]] const ktls::Probe& probe() const { return probe_; }
+    /// Handshakes may agree on changing keys: see ContextOptions::rekey.
+    [[nodiscard]] bool rekeys() const { return rekeys_; }
     [[nodiscard]] const Stats& stats() const { return stats_; }
     /// Resets the connections whose facts satisfy `wanted`; any thread.
     void close_if(std::function<bool(const ConnectionFacts&)> wanted);
@@ -66,8 +70,10 @@ private:
     MeshOptions options_;
     KernelState kernel_;
     Stats stats_;
+    Secrets secrets_;
     Steering steering_;
     ktls::Probe probe_;
+    bool rekeys_ = false;
     UniqueFd home_netns_;
     int program_ = -1;
     std::shared_ptr<const View> view_;

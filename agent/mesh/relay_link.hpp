@@ -18,7 +18,7 @@ namespace weft::mesh {
 class RelayLink {
 public:
     struct Handlers {
-        std::function<void(const ktls::RelayMessage&)> message;
+        std::function<void(ktls::RelayMessage&)> message;
         std::function<void()> lost; ///< with everything that it was not answered
     };
     /// `path` empty: there is no relay, and every call does nothing.

@@ -93,6 +93,24 @@ void Stats::ended(std::uint64_t id) {
     connections_.erase(id);
 }
 
+void Stats::broken(std::uint64_t id, std::string_view reason, const std::string& detail) {
+    ConnectionFacts facts;
+    {
+        const std::lock_guard lock(mutex_);
+        auto found = connections_.extract(id);
+        if (!found) {
+            return;
+        }
+        facts = std::move(found.mapped());
+    }
+    failed(facts, reason, detail);
+}
+
+void Stats::key_limit(KeyEvent event) {
+    const std::lock_guard lock(mutex_);
+    ++totals_.keys[static_cast<std::size_t>(event)];
+}
+
 void Stats::ended_in_relay() {
     const std::lock_guard lock(mutex_);
     std::erase_if(connections_, [](const auto& one) { return one.second.in_relay; });

@@ -71,7 +71,17 @@ struct ConnectionFacts {
     std::int64_t carried_ns = 0;   ///< both ends are joined
 };
 
-/// A connection that failed before it carried a byte of the application's.
+/// What happened to keys whose records are the kernel's.
+enum class KeyEvent : std::uint8_t {
+    kLimitRekeyed, ///< a key carried its share of bytes, and another one follows
+    kLimitWarned,  ///< and goes on, since it cannot be changed
+    kLimitClosed,  ///< and the connection was reset, since it cannot be changed
+    kSendKey,      ///< a new key of ours
+    kReceiveKey,   ///< a new key of a peer's
+    kCount
+};
+
+/// A connection that failed, before it carried a byte of the application's or by its keys.
 struct FailureReport {
     ConnectionFacts facts;
     std::string reason; ///< failure_name()
@@ -94,6 +104,9 @@ public:
     /// A connection that an earlier agent has handed to weft-relay; nothing when it is known.
     void restored(ConnectionFacts facts);
     void ended(std::uint64_t id);
+    /// The same, with a failure of that name, for connections that were not ended by their own ends.
+    void broken(std::uint64_t id, std::string_view reason, const std::string& detail);
+    void key_limit(KeyEvent event);
     /// weft-relay is gone, and what it carried with it.
     void ended_in_relay();
 
@@ -103,6 +116,7 @@ public:
     struct Totals {
         std::map<std::pair<Side, Carrier>, std::uint64_t> opened;
         std::uint64_t resumed = 0;
+        std::array<std::uint64_t, static_cast<std::size_t>(KeyEvent::kCount)> keys{};
         /// Bucket i counts handshakes of less than 2^i microseconds that are not in a lower one; the last takes the
         /// rest.
         std::array<std::uint64_t, 24> handshake_us{};

@@ -174,12 +174,20 @@ void add_mesh(Families& out, const admin::MeshHealth& mesh) {
     for (const auto& count : mesh.opened) {
         out.add({{"side", count.side}, {"tier", count.word}}, static_cast<double>(count.value));
     }
-    out.counter("weft_mesh_failures_total", "Connections by mutual TLS that failed before they carried a byte.");
+    out.counter("weft_mesh_failures_total", "Connections by mutual TLS that failed, by reason.");
     for (const auto& count : mesh.failed) {
         out.add({{"side", count.side}, {"reason", count.word}}, static_cast<double>(count.value));
     }
     out.counter("weft_mesh_resumptions_total", "Connections by mutual TLS that resumed an earlier session.")
         .add({}, static_cast<double>(mesh.resumed));
+    out.counter("weft_mesh_key_limit_total", "Keys that carried key_limit bytes, by what followed.");
+    for (const auto& [action, value] : mesh.key_limits) {
+        out.add({{"action", action}}, static_cast<double>(value));
+    }
+    out.counter("weft_mesh_key_updates_total", "Keys of carried connections that were changed, by direction.");
+    for (const auto& [direction, value] : mesh.new_keys) {
+        out.add({{"direction", direction}}, static_cast<double>(value));
+    }
     out.gauge("weft_mesh_connections", "Connections by mutual TLS that carry bytes now.")
         .add({}, static_cast<double>(mesh.connections.size()));
     out.histogram("weft_mesh_handshake_duration_seconds",

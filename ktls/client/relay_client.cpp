@@ -138,8 +138,13 @@ Result<> RelayClient::hold(std::uint64_t id) {
     return send(WEFT_RELAY_HOLD, id);
 }
 
-Result<> RelayClient::go_on(std::uint64_t id) {
-    return send(WEFT_RELAY_GO_ON, id);
+Result<> RelayClient::go_on(std::uint64_t id, std::uint32_t changed) {
+    weft_relay_request request{};
+    request.version = WEFT_RELAY_PROTOCOL;
+    request.op = WEFT_RELAY_GO_ON;
+    request.flags = changed;
+    request.id = id;
+    return send(request);
 }
 
 Result<std::optional<RelayMessage>> RelayClient::read_one() {

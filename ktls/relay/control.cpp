@@ -166,7 +166,7 @@ std::uint16_t Keeper::carry_out(int client, const Request& request, bool& answer
     case WEFT_RELAY_CLOSE:
         return close(request.head.id);
     case WEFT_RELAY_GO_ON:
-        return go_on(request.head.id);
+        return go_on(request.head);
     case WEFT_RELAY_WATCH:
         memory_.header().watcher = client;
         return WEFT_RELAY_OK;
@@ -190,18 +190,26 @@ std::uint16_t Keeper::close(std::uint64_t id) {
     return WEFT_RELAY_OK;
 }
 
-std::uint16_t Keeper::go_on(std::uint64_t id) {
+std::uint16_t Keeper::go_on(const weft_relay_request& request) {
     std::uint32_t number = 0;
-    Slot* slot = find(id, kCarried, &number);
+    Slot* slot = find(request.id, kCarried, &number);
     if (slot == nullptr) {
         return WEFT_RELAY_UNKNOWN_ID;
     }
-    slot->told = 0;
-    for (Half& half : slot->half) {
-        half.limit_at.store(slot->key_limit == 0 ? 0 : half.bytes.load() + slot->key_limit);
-        half.limit_told.store(0);
+    // What was told and is not answered by this stays told: else the same KeyUpdate would be answered twice.
+    const unsigned int answered =
+        request.flags | ((request.flags & WEFT_RELAY_NEW_RECEIVE_KEY) != 0 ? unsigned{kToldRekey} : 0U);
+    slot->told = static_cast<std::uint8_t>(slot->told & ~answered);
+    for (unsigned int i = 0; i < 2; ++i) {
+        if ((request.flags >> i & 1) != 0) {
+            Half& half = slot->half[i];
+            half.limit_at.store(slot->key_limit == 0 ? 0 : half.bytes.load() + slot->key_limit);
+            half.limit_told.store(0);
+        }
     }
-    slot->rekey_wanted.store(0);
+    if ((request.flags & WEFT_RELAY_NEW_RECEIVE_KEY) != 0) {
+        slot->rekey_wanted.store(0);
+    }
     slot->hold_wanted.store(0);
     slot->held.store(0);
     memory_.tell_child(number);
@@ -308,7 +316,7 @@ void Keeper::fetch(int client, std::uint64_t id) {
 
 void Keeper::finish(std::uint32_t number) {
     Slot& slot = memory_.slots()[number];
-    tell(number, WEFT_RELAY_ENDED, slot.reason.load());
+    tell(number, WEFT_RELAY_ENDED, slot.reason.load(), slot.detail.load());
     for (const int fd : {slot.app, slot.peer}) {
         set_linger(fd, slot.reason.load() != WEFT_RELAY_REASON_FINISHED);
         (void)::close(fd);
@@ -420,7 +428,7 @@ void Keeper::hello(int client) {
 }
 
 // Events wait in the shared memory until somebody watches; the oldest ones go when they are too many.
-void Keeper::tell(std::uint32_t number, std::uint16_t state, std::uint16_t reason) {
+void Keeper::tell(std::uint32_t number, std::uint16_t state, std::uint16_t reason, std::uint32_t detail) {
     Header& header = memory_.header();
     if (header.event_count == kEvents) {
         header.first_event = (header.first_event + 1) % kEvents;
@@ -431,6 +439,7 @@ void Keeper::tell(std::uint32_t number, std::uint16_t state, std::uint16_t reaso
     event = entry_of(memory_.slots()[number]);
     event.state = state;
     event.reason = reason;
+    event.detail = detail;
     ++header.event_count;
 }
 

@@ -143,13 +143,14 @@ void Keeper::serve_child() {
             finish(number);
             return;
         }
-        if ((slot.half[0].limit_told.load() | slot.half[1].limit_told.load()) != 0 && (slot.told & kToldLimit) == 0) {
-            slot.told |= kToldLimit;
-            tell(number, WEFT_RELAY_CARRIED, WEFT_RELAY_REASON_KEY_LIMIT);
+        const int reached = (slot.half[0].limit_told.load() | slot.half[1].limit_told.load() << 1) & ~slot.told;
+        if (reached != 0) {
+            slot.told = static_cast<std::uint8_t>(slot.told | reached);
+            tell(number, WEFT_RELAY_CARRIED, WEFT_RELAY_REASON_KEY_LIMIT, static_cast<std::uint32_t>(reached));
         }
         if (slot.rekey_wanted.load() != 0 && (slot.told & kToldRekey) == 0) {
             slot.told |= kToldRekey;
-            tell(number, WEFT_RELAY_CARRIED, WEFT_RELAY_REASON_KEY_UPDATE);
+            tell(number, WEFT_RELAY_CARRIED, WEFT_RELAY_REASON_KEY_UPDATE, slot.detail.load());
         }
         if (slot.held.load() != 0 && slot.hold_client >= 0) {
             answer(slot.hold_client, WEFT_RELAY_HOLD, slot.id, WEFT_RELAY_OK, slot.peer);

@@ -39,7 +39,7 @@ private:
     std::uint16_t hand_over(const Request& request);
     std::uint16_t keep(const Request& request);
     std::uint16_t close(std::uint64_t id);
-    std::uint16_t go_on(std::uint64_t id);
+    std::uint16_t go_on(const weft_relay_request& request);
     Slot* take_slot(const Request& request, std::uint32_t* number);
     void drop_kept(std::uint32_t number);
     void release(std::uint32_t number);
@@ -53,7 +53,7 @@ private:
     bool try_send(int client, const void* message, std::size_t size, int fd);
 
     void finish(std::uint32_t number);
-    void tell(std::uint32_t number, std::uint16_t state, std::uint16_t reason);
+    void tell(std::uint32_t number, std::uint16_t state, std::uint16_t reason, std::uint32_t detail);
     void send_events();
     /// The slot of a connection, or of a kept socket, that is in `state`; null when there is none.
     Slot* find(std::uint64_t id, SlotState state = kCarried, std::uint32_t* number = nullptr);

@@ -39,7 +39,8 @@ enum SlotState : std::uint32_t {
     kKept,    ///< the parent's: `app` is held for the next agent
 };
 
-enum Told : std::uint8_t { kToldLimit = 1, kToldRekey = 2 };
+/// Events that were sent and are not answered yet: limits as WEFT_RELAY_NEW_SEND_KEY and _RECEIVE_KEY, and this.
+inline constexpr std::uint8_t kToldRekey = 4;
 
 struct Slot {
     std::atomic<std::uint32_t> state;
@@ -56,7 +57,7 @@ struct Slot {
     std::atomic<std::uint8_t> hold_wanted; ///< 1 while nothing may be sent to the peer
     std::atomic<std::uint8_t> held;        ///< the child has stopped sending
     std::atomic<std::uint8_t> rekey_wanted; ///< the peer's KeyUpdate was read; records of its new key wait
-    std::uint8_t told;                     ///< the parent's: which events were sent, Told
+    std::uint8_t told;                     ///< the parent's: see kToldRekey
     std::int8_t hold_client;               ///< the parent's: who waits for `held`, -1: nobody
     Half half[2];
 };

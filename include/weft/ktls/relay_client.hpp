@@ -68,7 +68,8 @@ public:
     Result<> upgrade();
     /// Stops sending to the peer; the answer brings its descriptor.
     Result<> hold(std::uint64_t id);
-    Result<> go_on(std::uint64_t id);
+    /// `changed`: WEFT_RELAY_NEW_*, the keys that are new.
+    Result<> go_on(std::uint64_t id, std::uint32_t changed = WEFT_RELAY_NEW_SEND_KEY | WEFT_RELAY_NEW_RECEIVE_KEY);
 
     /// The next message; nullopt when none has come. Error: EPIPE when the relay is gone, EPROTO for nonsense.
     Result<std::optional<RelayMessage>> receive();

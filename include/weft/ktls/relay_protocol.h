@@ -56,6 +56,13 @@ enum {
 	WEFT_RELAY_LIMIT_CLOSE = 1 << 3 /* end the connection at key_limit; otherwise only say so */
 };
 
+/* weft_relay_request.flags of WEFT_RELAY_GO_ON: keys that are new, and begin to count anew; and `detail` of the event
+   that says which keys have reached key_limit */
+enum {
+	WEFT_RELAY_NEW_SEND_KEY = 1 << 0,
+	WEFT_RELAY_NEW_RECEIVE_KEY = 1 << 1,
+};
+
 /* weft_relay_entry.state */
 enum {
 	WEFT_RELAY_CARRIED = 1,

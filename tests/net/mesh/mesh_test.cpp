@@ -106,8 +106,7 @@ TEST_P(MeshPath, AResetReachesTheOtherEnd) {
 
 TEST_P(MeshPath, AnApplicationThatDoesNotListenResetsTheClient) {
     const auto fd = client_socket(SOCK_STREAM, 20);
-    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), 9)), 0) << "the agent takes it first";
-    EXPECT_EQ(receive(fd.get()).first, "!ECONNRESET") << "never a clean end";
+    EXPECT_EQ(connect_and_receive(fd.get(), 9), "!ECONNRESET") << "never a clean end";
     EXPECT_TRUE(eventually([&] { return failures(Side::kServer, "connect-failed") == 1; }, 5s));
 }
 
@@ -124,8 +123,7 @@ TEST_P(MeshPath, AnIdentityThatTheAddressMayNotHaveIsRefusedByTheServer) {
     }
     publish();
     const auto fd = client_socket(SOCK_STREAM, 20);
-    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), 8080)), 0);
-    EXPECT_EQ(receive(fd.get()).first, "!ECONNRESET");
+    EXPECT_EQ(connect_and_receive(fd.get(), 8080), "!ECONNRESET");
     EXPECT_TRUE(eventually([&] { return failures(Side::kServer, "identity-refused") == 1; }, 5s));
     EXPECT_TRUE(eventually([&] { return failures(Side::kClient, "refused-by-peer") == 1; }, 5s));
     const std::lock_guard lock(reports_mutex);
@@ -141,8 +139,7 @@ TEST_P(MeshPath, AnIdentityThatTheAddressMayNotHaveIsRefusedByTheClient) {
     publish();
     const auto listener = listen_in_server();
     const auto fd = client_socket(SOCK_STREAM, 20);
-    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), 8080)), 0);
-    EXPECT_EQ(receive(fd.get()).first, "!ECONNRESET");
+    EXPECT_EQ(connect_and_receive(fd.get(), 8080), "!ECONNRESET");
     EXPECT_TRUE(eventually([&] { return failures(Side::kClient, "identity-refused") == 1; }, 5s));
     pollfd silent{listener.get(), POLLIN, 0};
     EXPECT_EQ(::poll(&silent, 1, 200), 0) << "the application never hears of it";
@@ -152,8 +149,7 @@ TEST_P(MeshPath, ARevokedCertificateIsRefused) {
     view.revoked.insert("spiffe://cluster.local/ns/shop/sa/web");
     publish();
     const auto fd = client_socket(SOCK_STREAM, 20);
-    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), 8080)), 0);
-    EXPECT_EQ(receive(fd.get()).first, "!ECONNRESET");
+    EXPECT_EQ(connect_and_receive(fd.get(), 8080), "!ECONNRESET");
     EXPECT_TRUE(eventually([&] { return failures(Side::kServer, "identity-refused") == 1; }, 5s));
 }
 
@@ -173,8 +169,7 @@ TEST_P(MeshPath, WithoutACertificateNothingIsCarried) {
     std::erase_if(view.contexts, [](const auto& one) { return one.first.service_account == "web"; });
     publish();
     const auto fd = client_socket(SOCK_STREAM, 20);
-    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), 8080)), 0);
-    EXPECT_EQ(receive(fd.get()).first, "!ECONNRESET");
+    EXPECT_EQ(connect_and_receive(fd.get(), 8080), "!ECONNRESET");
     EXPECT_TRUE(eventually([&] { return failures(Side::kClient, "no-credentials") == 1; }, 5s));
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <future>
 #include <thread>
@@ -39,8 +40,12 @@ MeshWorld::~MeshWorld() {
 }
 
 bool MeshWorld::kernel_tls() {
-    static const bool yes = ktls::probe_kernel().tier == ktls::Tier::kRelay;
-    return yes;
+    return probe().tier == ktls::Tier::kRelay;
+}
+
+const ktls::Probe& MeshWorld::probe() {
+    static const ktls::Probe probe = ktls::probe_kernel();
+    return probe;
 }
 
 void MeshWorld::add(const Netns& netns, const std::string& name, const std::string& account, const std::string& v4,
@@ -57,7 +62,9 @@ void MeshWorld::add(const Netns& netns, const std::string& name, const std::stri
     view.peers[workload.addr6] = workload.id;
     world.set_identity(workload.addr4, 700, WEFT_PEER_MESH | WEFT_PEER_DIALS);
     world.set_identity(workload.addr6, 700, WEFT_PEER_MESH | WEFT_PEER_DIALS);
-    view.contexts[workload.id] = authority.context(ktls::test::leaf_of(account));
+    ktls::ContextOptions tls;
+    tls.rekey = probe().rekey;
+    view.contexts[workload.id] = authority.context(ktls::test::leaf_of(account), tls);
     view.workloads[workload.netns_cookie] = std::make_shared<const mesh::Workload>(std::move(workload));
 }
 
@@ -76,6 +83,7 @@ void MeshWorld::start_again() {
     options.pin_dir = pins_;
     options.limits = limits_;
     options.relay_socket = relay->path();
+    options.key_limit = key_limit;
     auto recovered = mesh::recover(options.relay_socket);
     ASSERT_TRUE(recovered.has_value()) << recovered.error().message();
     options.recovered = std::move(*recovered);
@@ -164,6 +172,11 @@ MeshWorld::Ends MeshWorld::connect(std::uint16_t port) {
     (void)::setsockopt(ends.server.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     (void)::setsockopt(ends.server.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     return ends;
+}
+
+std::string MeshWorld::connect_and_receive(int client, std::uint16_t port) {
+    const int code = connect_to(client, family.dial(family.server(2), port));
+    return code == 0 ? receive(client).first : std::string("!") + ::strerrorname_np(code);
 }
 
 std::uint64_t MeshWorld::failures(mesh::Side side, const std::string& reason) const {

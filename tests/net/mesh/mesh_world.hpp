@@ -41,10 +41,13 @@ protected:
         int error = 0; ///< of connect
     };
     Ends connect(std::uint16_t port = 8080);
+    /// What a client gets, as receive() says it. A reset may be there before connect() returns.
+    std::string connect_and_receive(int client, std::uint16_t port);
     UniqueFd listen_in_server(std::uint16_t port = 8080);
 
     [[nodiscard]] std::uint64_t failures(mesh::Side side, const std::string& reason) const;
     [[nodiscard]] static bool kernel_tls();
+    [[nodiscard]] static const ktls::Probe& probe();
 
     ktls::test::Authority authority;
     mesh::View view;
@@ -52,6 +55,7 @@ protected:
     std::mutex reports_mutex;
     std::unique_ptr<mesh::Mesh> mesh;
     std::optional<ktls::test::Relay> relay;
+    mesh::KeyLimit key_limit;
     std::uint32_t endpoint_flags = WEFT_ENDPOINT_MESH | WEFT_ENDPOINT_DIALS;
     std::uint32_t client_withdrawn = 0;
 
