@@ -36,7 +36,8 @@ MAKEFLAGS += --no-builtin-rules
 # --- templates -------------------------------------------------------------------------------------------------
 # $(call library,NAME,SOURCES,LIBRARIES,LINKER FLAGS): a static library; users get its libraries and flags too.
 # $(call program,NAME,SOURCES,LIBRARIES,LINKER FLAGS): $(OUT)/bin/NAME.
-# $(call test,NAME,SOURCES,LIBRARIES,LINKER FLAGS,TIER): a GoogleTest program; TIER is unit, bpf, net, e2e or guest.
+# $(call test,NAME,SOURCES,LIBRARIES,LINKER FLAGS,TIER): a GoogleTest program; TIER is unit, bpf, net, e2e, lab (e2e
+# that also runs in guests) or guest.
 # $(call bench,NAME,SOURCES,LIBRARIES,LINKER FLAGS): a benchmark program in $(OUT)/bench/NAME.
 OBJECTS :=
 PROGRAMS :=
@@ -46,6 +47,7 @@ TESTS_bpf :=
 TESTS_net :=
 TESTS_e2e :=
 TESTS_guest :=
+TESTS_lab :=
 
 objects_of = $(patsubst %.cc,$(OUT)/obj/%.o,$(patsubst %.cpp,$(OUT)/obj/%.o,$(1)))
 closure_step = $(sort $(1) $(foreach l,$(1),$(LIBS_$(l))))
