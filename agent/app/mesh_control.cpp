@@ -130,6 +130,7 @@ std::shared_ptr<const ktls::Context> MeshControl::context_for(const SpiffeId& id
     }
     ktls::ContextOptions tls;
     tls.rekey = mesh_ && mesh_->rekeys();
+    tls.client_sessions = options_.session_resumption ? tls.client_sessions : 0;
     auto context = ktls::Context::create(**credentials, tls);
     if (!context) {
         spdlog::error("event=certificate-unusable id={} error=\"{}\"", id.to_string(), context.error().message());
@@ -170,6 +171,9 @@ void MeshControl::update(const store::Snapshot& snapshot) {
 void MeshControl::close_revoked() {
     if (!trust_ || (trust_->revocations.serials.empty() && trust_->revocations.ids.empty())) {
         return;
+    }
+    for (const auto& [id, cached] : contexts_) {
+        cached.context->forget_sessions(); // whoever comes back proves himself anew, certificate and all
     }
     mesh_->close_if([trust = trust_](const mesh::ConnectionFacts& facts) {
         const auto taken_back = [&](const std::string& id, const std::string& serial) {

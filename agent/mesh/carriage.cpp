@@ -97,6 +97,10 @@ void Carriage::answered(ktls::RelayMessage& message) {
     if (message.head.op == WEFT_RELAY_HOLD && rekeyer_) {
         return rekeyer_->on_held(message);
     }
+    if (message.head.op == WEFT_RELAY_CLOSE && message.head.status == WEFT_RELAY_UNKNOWN_ID &&
+        stats_.in_relay(message.head.id)) {
+        return relay_.drop_later(message.head.id); // a revocation must not be overtaken by the hand-over that it is for
+    }
     const auto found = handed_over_.find(message.head.id);
     if (message.head.op != WEFT_RELAY_HAND_OVER || found == handed_over_.end()) {
         return;

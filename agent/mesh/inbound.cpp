@@ -193,6 +193,16 @@ private:
         if (!other_end(app_.get())) {
             return; // an event of the wire: still connecting
         }
+        // The handshake went by the view of its beginning; what was taken back since then ends before it carries.
+        if (handshake_) {
+            const auto view = around_.view();
+            if (const auto still = view->authorise(facts_.remote.addr, handshake_->established().peer);
+                !still || view->is_revoked(facts_.workload->id, facts_.own_serial)) {
+                around_.stats.failed(facts_, ktls::Failure::kIdentityRefused,
+                                     still ? "the own certificate is revoked" : still.error().message());
+                return finish();
+            }
+        }
         // Failing, the descriptor reports to a number that nobody has any more.
         (void)around_.poller.watch(token_, wire_.get(), 0);
         (void)around_.poller.watch(token_, app_.get(), 0);

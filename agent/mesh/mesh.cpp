@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "agent/mesh/label.hpp"
 #include "agent/mesh/sockets.hpp"
@@ -72,22 +73,24 @@ Result<PodSockets> Mesh::sockets_for(const Workload& workload) {
     return sockets;
 }
 
-void Mesh::drop_recovered() {
-    std::vector<std::uint64_t> useless = std::move(options_.recovered.useless);
-    for (const auto& [cookie, sockets] : options_.recovered.pods) {
-        for (int role = 0; role < kListenerRoles; ++role) {
+void Mesh::drop_recovered(const View& view) {
+    auto& [pods, waiting, useless] = options_.recovered;
+    const auto stays = [&](std::uint64_t cookie) { return view.workloads.contains(cookie); };
+    for (const auto& [cookie, sockets] : pods) {
+        for (int role = 0; !stays(cookie) && role < kListenerRoles; ++role) {
             useless.push_back(listener_id({cookie, static_cast<ListenerRole>(role)}));
         }
     }
-    for (auto& [cookie, connections] : options_.recovered.waiting) {
-        for (auto& [id, app] : connections) {
-            reset(app);
-            useless.push_back(id);
+    for (auto& [cookie, connections] : waiting) {
+        for (auto one = connections.begin(); !stays(cookie) && one != connections.end(); ++one) {
+            reset(one->app);
+            useless.push_back(one->id);
         }
     }
-    options_.recovered = {};
+    std::erase_if(pods, [&](const auto& one) { return !stays(one.first); });
+    std::erase_if(waiting, [&](const auto& one) { return !stays(one.first); });
     if (!useless.empty()) {
-        workers_.front()->drop_kept(std::move(useless));
+        workers_.front()->drop_kept(std::exchange(useless, {}));
     }
 }
 
@@ -139,6 +142,7 @@ void Mesh::update(std::shared_ptr<const View> view) {
     }
     std::atomic_store(&view_, view);
     std::ranges::for_each(gone, [this](std::uint64_t cookie) { close_pod(cookie); });
+    drop_recovered(*view);
     std::set<std::uint64_t> wanted;
     for (const auto& [cookie, workload] : view->workloads) {
         wanted.insert(cookie);
@@ -149,7 +153,6 @@ void Mesh::update(std::shared_ptr<const View> view) {
             trouble_.push_back(fmt::format("pod {}: {}", workload->name(), opened.error().message()));
         }
     }
-    drop_recovered();
     if (auto kept = steering_.keep_only(wanted); !kept) {
         trouble_.push_back(kept.error().message());
     }

@@ -63,8 +63,9 @@ private:
     Result<> open_pod(const Workload& workload);
     /// The pod's sockets: those that were recovered, else new ones.
     Result<PodSockets> sockets_for(const Workload& workload);
-    /// Once it is known who takes part: the rest of what was recovered is of pods that have left.
-    void drop_recovered();
+    /// Once it is known who takes part: drops what was recovered of pods that have left. Before anything is kept anew,
+    /// as listeners have the same numbers then.
+    void drop_recovered(const View& view);
     void close_pod(std::uint64_t cookie);
 
     MeshOptions options_;

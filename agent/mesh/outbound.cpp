@@ -175,6 +175,14 @@ private:
         facts_.cipher = ktls::cipher_name(done.traffic.cipher);
         facts_.group = done.group;
         facts_.resumed = done.resumed;
+        // The handshake went by the view of its beginning; what was taken back since then ends before it carries.
+        const auto view = around_.view();
+        if (const auto still = view->authorise(facts_.remote.addr, done.peer);
+            !still || view->is_revoked(facts_.workload->id, facts_.own_serial)) {
+            around_.stats.failed(facts_, ktls::Failure::kIdentityRefused,
+                                 still ? "the own certificate is revoked" : still.error().message());
+            return finish();
+        }
         release_descriptors();
         around_.kernel.forget_dial(facts_.workload->netns_cookie, facts_.app);
         around_.carry({std::move(app_), std::move(wire_), std::move(handshake_), facts_, std::exchange(kept_, false)});

@@ -72,6 +72,13 @@ void RelayLink::drop(std::uint64_t id) {
     }
 }
 
+void RelayLink::drop_later(std::uint64_t id) {
+    if (std::ranges::find(later_, id) == later_.end()) {
+        later_.push_back(id);
+        poller_.set_deadline(token_, Poller::Clock::now() + kAgain);
+    }
+}
+
 void RelayLink::flush_drops() {
     auto* relay = drops_.empty() ? nullptr : client();
     while (relay != nullptr && !drops_.empty() && relay->close(drops_.back())) {
@@ -84,6 +91,8 @@ void RelayLink::flush_drops() {
 
 void RelayLink::on_event(std::uint32_t events) {
     if (events == 0) {
+        drops_.insert(drops_.end(), later_.begin(), later_.end());
+        later_.clear();
         (void)client();
     }
     while (client_) {

@@ -36,6 +36,8 @@ public:
     void keep_always(std::uint64_t id, int fd, std::string label);
     /// Makes the relay close what it keeps, or reset what it carries; as soon as it can be told.
     void drop(std::uint64_t id);
+    /// The relay did not know it yet: another worker's hand-over may be under way. The same, a little later.
+    void drop_later(std::uint64_t id);
 
 private:
     struct Listener {
@@ -54,6 +56,7 @@ private:
     std::optional<ktls::RelayClient> client_;
     std::map<std::uint64_t, Listener> always_;
     std::vector<std::uint64_t> drops_; ///< not told yet
+    std::vector<std::uint64_t> later_; ///< to be told again
 };
 
 } // namespace weft::mesh

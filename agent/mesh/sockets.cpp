@@ -121,6 +121,7 @@ void tune(int fd) {
     (void)::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     // None can fail for a TCP socket, and a connection without them still works.
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)::setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
     (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_seconds, sizeof idle_seconds);
 }

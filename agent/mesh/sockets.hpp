@@ -45,7 +45,7 @@ void close_in_order(UniqueFd& fd);
 int connect_error(int fd);
 
 /// Low delay, keep-alive so that a vanished peer is noticed, and a reset when it is closed: however this process ends,
-/// nobody must take a cut connection for a finished one.
+/// nobody must take a cut connection for a finished one. Urgent data comes in line, as TLS has no other place for it.
 void tune(int fd);
 
 } // namespace weft::mesh

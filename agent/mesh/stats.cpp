@@ -121,6 +121,12 @@ std::map<std::uint64_t, ConnectionFacts> Stats::connections() const {
     return connections_;
 }
 
+bool Stats::in_relay(std::uint64_t id) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = connections_.find(id);
+    return found != connections_.end() && found->second.in_relay;
+}
+
 std::map<std::pair<Side, std::string>, std::uint64_t> Stats::failures() const {
     const std::lock_guard lock(mutex_);
     return failures_;

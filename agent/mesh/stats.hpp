@@ -111,6 +111,8 @@ public:
     void ended_in_relay();
 
     [[nodiscard]] std::map<std::uint64_t, ConnectionFacts> connections() const;
+    /// weft-relay carries it, or will in a moment.
+    [[nodiscard]] bool in_relay(std::uint64_t id) const;
     /// Failures by side and reason, those that never happened left out.
     [[nodiscard]] std::map<std::pair<Side, std::string>, std::uint64_t> failures() const;
     struct Totals {

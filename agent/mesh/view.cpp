@@ -12,7 +12,7 @@ Result<> View::authorise(const weft_addr& addr, const ktls::Peer& peer) const {
         return failure(EACCES, "{} at {} may only be {}", peer.id.to_string(), Ip(addr).to_string(),
                        expected->second.to_string());
     }
-    if (revoked.contains(peer.serial) || revoked.contains(peer.id.to_string())) {
+    if (is_revoked(peer.id, peer.serial)) {
         return failure(EACCES, "{} with serial {} is revoked", peer.id.to_string(), peer.serial);
     }
     return {};

@@ -50,6 +50,10 @@ struct View {
 
     /// May `peer` be at `addr`? Asked inside the handshake; the error says what is wrong.
     [[nodiscard]] Result<> authorise(const weft_addr& addr, const ktls::Peer& peer) const;
+    /// Is an end of it taken back, by name or by number?
+    [[nodiscard]] bool is_revoked(const SpiffeId& id, const std::string& serial) const {
+        return revoked.contains(serial) || revoked.contains(id.to_string());
+    }
 };
 
 } // namespace weft::mesh

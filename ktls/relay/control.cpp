@@ -266,6 +266,8 @@ std::uint16_t Keeper::hand_over(const Request& request) {
         (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
         // Should this process die, both ends must see a reset and no clean end. An orderly end takes it back.
         set_linger(fd, true);
+        const int on = 1;
+        (void)::setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); // see Worker::pass_mark()
     }
     ++memory_.header().connections;
     ++memory_.header().accepted;

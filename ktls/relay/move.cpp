@@ -3,9 +3,13 @@
 // tells them one by one.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
+
+#include <linux/sockios.h>
 
 #include "ktls/record/control_record.hpp"
 #include "ktls/relay/worker.hpp"
@@ -100,14 +104,17 @@ Worker::Flow Worker::fill(std::uint32_t number, int direction, bool& empty) {
             continue;
         }
         if (got < 0 && errno == EAGAIN) {
-            empty = in_pipe == 0; // else it may be the pipe that is full
+            // Else it may be the pipe that is full, or the mark that is passed once the pipe is empty.
+            empty = in_pipe == 0 && !pass_mark(number, direction);
             return Flow::kMore;
         }
         if (in_pipe > 0) {
             return Flow::kMore; // deliver first; the same answer comes again
         }
         if (got == 0 && !ends.source_tls) {
-            slot.half[direction].ended.store(1);
+            if (!pass_mark(number, direction)) { // an urgent byte hides what is behind it, also the end
+                slot.half[direction].ended.store(1);
+            }
             return Flow::kMore;
         }
         if (ends.source_tls && (got == 0 || errno == EINVAL || errno == EIO || errno == EKEYEXPIRED)) {
@@ -116,6 +123,22 @@ Worker::Flow Worker::fill(std::uint32_t number, int direction, bool& empty) {
         return end_broken(number, direction == 0, errno);
     }
     return Flow::kMore;
+}
+
+// splice stops before an urgent byte for ever. It goes on as an ordinary one, as TLS has no other; true: it did.
+bool Worker::pass_mark(std::uint32_t number, int direction) {
+    const Slot& slot = memory_.slots()[number];
+    const Ends ends = ends_of(slot, direction);
+    int at_mark = 0;
+    char byte = 0;
+    if (!local(number).urgent[direction] || ends.source_tls || ::ioctl(ends.source, SIOCATMARK, &at_mark) != 0 ||
+        at_mark == 0 || ::read(ends.source, &byte, 1) != 1) {
+        return false;
+    }
+    // The pipe is empty, so there is room.
+    const auto put = ::write(memory_.pipes()[slot.half[direction].pipe.load() - 1].write, &byte, 1);
+    local(number).in_pipe[direction] += put == 1 ? 1U : 0U;
+    return put == 1;
 }
 
 // Pipe to destination. The exact byte count, and never SPLICE_F_MORE: 6.12 leaves the last record open else.

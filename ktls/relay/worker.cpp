@@ -105,6 +105,7 @@ void Worker::run() {
 void Worker::take_up(std::uint32_t number) {
     Slot& slot = memory_.slots()[number];
     Local& mine = local(number);
+    mine.urgent[0] = mine.urgent[1] = false;
     mine.known = true; // its links stay: the connection before may be queued still
     for (int direction = 0; direction < 2; ++direction) {
         const std::uint32_t pipe = slot.half[direction].pipe.load();
@@ -117,7 +118,7 @@ void Worker::take_up(std::uint32_t number) {
     for (const bool app_side : {true, false}) {
         const int fd = app_side ? slot.app : slot.peer;
         epoll_event event{};
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+        event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
         event.data.u64 = label(number, app_side, slot.generation.load());
         if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) {
             (void)end(number, WEFT_RELAY_REASON_RELAY_ERROR, static_cast<std::uint32_t>(errno));
@@ -163,7 +164,8 @@ unsigned int Worker::concerned(std::uint32_t number, std::uint32_t events, bool 
     const unsigned int from = app_side ? 0 : 1;
     const unsigned int to = 1 - from;
     const Half& half = memory_.slots()[number].half[to];
-    const bool readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    local(number).urgent[from] = local(number).urgent[from] || (events & EPOLLPRI) != 0;
+    const bool readable = (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     const bool writing = local(number).in_pipe[to] > 0 || half.ended.load() != 0;
     return (readable ? 1U << from : 0U) | (writing ? 1U << to : 0U);
 }

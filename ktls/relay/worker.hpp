@@ -32,6 +32,7 @@ private:
     struct Local {
         std::uint32_t in_pipe[2] = {0, 0}; ///< bytes
         bool known = false;                ///< registered in epoll
+        bool urgent[2] = {false, false};   ///< a mark is or was in what the source sends
         struct Link {
             std::uint32_t next = 0; ///< number + 1 of the slot behind it
             bool queued = false;
@@ -51,6 +52,7 @@ private:
     Flow move(std::uint32_t number, int direction);
     Flow fill(std::uint32_t number, int direction, bool& empty);
     Flow drain(std::uint32_t number, int direction);
+    bool pass_mark(std::uint32_t number, int direction);
     Flow close_half(std::uint32_t number, int direction);
     Flow on_control(std::uint32_t number, int direction, bool was_zero);
     Flow end(std::uint32_t number, int reason, std::uint32_t detail);

@@ -147,6 +147,23 @@ TEST(Relay, ConnectionsWithoutBytesAndWithSingleOnes) {
     EXPECT_TRUE(got.intact(3000)) << got.text();
 }
 
+TEST(Relay, UrgentBytesGoOnInLineAndStopNothing) {
+    Relay relay;
+    const Carried c(relay);
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_EQ(::send(c.app(), "before", 6, 0), 6);
+        ASSERT_EQ(::send(c.app(), "!", 1, MSG_OOB), 1);
+        ASSERT_EQ(::send(c.app(), "after", 5, 0), 5);
+        std::string got(12, ' ');
+        ASSERT_EQ(::recv(c.peer(), got.data(), got.size(), MSG_WAITALL), 12);
+        EXPECT_EQ(got, "before!after");
+    }
+    ASSERT_EQ(::send(c.app(), "!", 1, MSG_OOB), 1);
+    ASSERT_EQ(::shutdown(c.app(), SHUT_WR), 0);
+    char last[2];
+    EXPECT_EQ(::recv(c.peer(), last, 2, MSG_WAITALL), 1) << "and then the end";
+}
+
 TEST(Relay, ResetsTravelBothWays) {
     for (const bool app_resets : {true, false}) {
         for (const bool half_closed : {true, false}) {
@@ -266,6 +283,5 @@ TEST(Relay, DeathOfTheParentResetsEverything) {
     EXPECT_EQ(read_pattern(c.peer(), 0).end, End::kReset);
 }
 
-// Nobody listens for longer than the relay can remember: what is lost is counted, what is kept is the newest.
 } // namespace
 } // namespace weft::ktls

@@ -47,7 +47,7 @@ TEST_P(MeshKeys, ATransferBeyondTheLimitArrives) {
         EXPECT_EQ(count(KeyEvent::kLimitWarned), 0U);
         ASSERT_TRUE(exchange(ends.client.get(), ends.server.get(), kMiB / 2, 5)) << "under the newest keys";
     } else {
-        EXPECT_TRUE(eventually([&] { return count(KeyEvent::kLimitWarned) == 2; }, 20s)) << "once for each end";
+        EXPECT_TRUE(eventually([&] { return count(KeyEvent::kLimitWarned) == 4; }, 20s)) << "each key of each end";
         EXPECT_EQ(count(KeyEvent::kLimitRekeyed), 0U);
     }
     EXPECT_EQ(mesh->stats().connections().size(), 2U);

@@ -26,6 +26,7 @@ protected:
         mesh::Limits limits;
         limits.handshake = 60s; // a guest takes seconds where others take milliseconds
         start(limits);
+        ASSERT_TRUE(eventually([&] { return kept() == 8; }, kLong));
         mesh.reset(); // each test has its own agents; ports and listeners stay
     }
     std::uint32_t kept() { return relay->info().kept; }
@@ -121,6 +122,33 @@ TEST_P(MeshRestart, AWorkloadWithoutACertificateIsWaitedForAndThenRefused) {
     EXPECT_EQ(receive(late.get()).first, "!ECONNRESET") << "it had one: now it fails closed, at once";
 }
 
+TEST_P(MeshRestart, WhatIsRevokedDuringTheHandshakeIsNotCarried) {
+    const auto contexts = view.contexts;
+    std::erase_if(view.contexts, [](const auto& one) { return one.first.service_account == "api"; });
+    ASSERT_NO_FATAL_FAILURE(start_again());
+    const auto client = client_socket(SOCK_STREAM, 60);
+    ASSERT_EQ(connect_to(client.get(), family.dial(family.server(2), 8080)), 0);
+    ASSERT_TRUE(eventually([&] { return kept() == 9; }, kLong)) << kept();
+    view.contexts = contexts; // the handshake goes on, by what its beginning knew
+    view.revoked.insert("spiffe://cluster.local/ns/shop/sa/api");
+    publish();
+    EXPECT_EQ(receive(client.get()).first, "!ECONNRESET");
+    EXPECT_TRUE(eventually([&] { return failures(Side::kClient, "identity-refused") >= 1; }, kLong));
+    EXPECT_TRUE(mesh->stats().connections().empty());
+}
+
+TEST_P(MeshRestart, UrgentBytesArriveInLine) {
+    ASSERT_NO_FATAL_FAILURE(start_again());
+    const auto ends = connect();
+    ASSERT_TRUE(ends.server.valid());
+    ASSERT_EQ(send_text(ends.client.get(), "before"), 0);
+    ASSERT_EQ(::send(ends.client.get(), "!", 1, MSG_OOB), 1);
+    ASSERT_EQ(send_text(ends.client.get(), "after"), 0);
+    std::string got(12, ' ');
+    ASSERT_EQ(::recv(ends.server.get(), got.data(), got.size(), MSG_WAITALL), 12);
+    EXPECT_EQ(got, "before!after");
+}
+
 TEST_P(MeshRestart, ListenersOfPodsThatLeftWhileTheAgentWasAwayAreDropped) {
     const auto client = client_socket(SOCK_STREAM, 60);
     ASSERT_EQ(connect_to(client.get(), family.dial(family.server(2), 8080)), 0);
@@ -128,6 +156,21 @@ TEST_P(MeshRestart, ListenersOfPodsThatLeftWhileTheAgentWasAwayAreDropped) {
     ASSERT_NO_FATAL_FAILURE(start_again());
     EXPECT_EQ(receive(client.get()).first, "!ECONNRESET") << "it waited for an agent that does not serve it any more";
     EXPECT_TRUE(eventually([&] { return kept() == 4; }, kLong));
+}
+
+TEST_P(MeshRestart, AnIncompleteSetOfListenersIsMadeAnew) {
+    // As when the agent was killed while it gave them away.
+    const auto half = mesh::listener_id({world.server.cookie(), mesh::ListenerRole::kCarrier4});
+    ASSERT_TRUE(relay->client().close(half) && relay->client().await(WEFT_RELAY_CLOSE, kLong).has_value());
+    ASSERT_NO_FATAL_FAILURE(start_again());
+    EXPECT_TRUE(eventually([&] { return kept() == 8; }, kLong)) << kept();
+    const Echo server(listen_in_server());
+    const auto client = client_socket(SOCK_STREAM, 60);
+    ASSERT_EQ(connect_to(client.get(), family.dial(family.server(2), 8080)), 0);
+    ASSERT_EQ(send_text(client.get(), "?"), 0);
+    EXPECT_EQ(receive(client.get()).first, "!");
+    mesh.reset();
+    EXPECT_EQ(kept(), 8U) << "nothing that is in use was dropped with the old ones";
 }
 
 TEST_P(MeshRestart, NoRequestFailsWhileAgentsAreKilled) {
