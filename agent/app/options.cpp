@@ -119,6 +119,9 @@ const std::vector<Key>& keys() {
         {"key_limit_policy", "WHAT", "at key_limit, where the kernel cannot change keys: warn or close [warn]",
          [](O& o, S v) { return set_choice(o.key_limit_policy, v, {"warn", "close"}); },
          [](const O& o) { return o.key_limit_policy; }},
+        {"session_resumption", "BOOL", "resume TLS sessions with peers instead of whole handshakes [true]",
+         [](O& o, S v) { return set_bool(o.session_resumption, v); },
+         [](const O& o) { return o.session_resumption ? "true" : "false"; }},
         {"repair_interval", "SECONDS", "how often maps are read back and repaired, 1 to 3600 [10]",
          [](O& o, S v) -> Result<> {
              WEFT_ASSIGN(const long seconds, number(v, 1, 3600));
