@@ -74,7 +74,7 @@ install: $(PROGRAMS) ## install into DESTDIR (default /) below PREFIX (default /
 	install -m 755 $(filter-out %/weft-cni,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(OUT)/bin/weft-cni $(DESTDIR)/opt/cni/bin
 	install -m 644 docs/man/weft.1 $(MAN)/man1
-	install -m 644 docs/man/weftd.8 docs/man/weft-cni.8 $(MAN)/man8
+	install -m 644 docs/man/weftd.8 docs/man/weft-cni.8 docs/man/weft-relay.8 $(MAN)/man8
 	$(OUT)/bin/weft completion bash >$(COMPLETIONS)/weft
 	install -m 644 deploy/cni/10-weft.conflist $(EXAMPLES)
 	for unit in weftd weft-ca weft-relay; do sed 's,/usr/local/bin,$(PREFIX)/bin,' deploy/$$unit.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service; done
