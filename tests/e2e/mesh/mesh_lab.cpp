@@ -29,9 +29,12 @@ std::string self() {
     return fs::read_symlink("/proc/self/exe").string();
 }
 
+/// Empty when it cannot be read, as /proc of a process that just ended.
 std::string text_of(const std::string& path) {
-    std::ifstream file(path);
-    return {std::istreambuf_iterator<char>(file), {}};
+    const std::ifstream file(path);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
 }
 
 std::string namespace_manifest(const std::string& label) {
