@@ -25,7 +25,13 @@ public:
         facts_.wire_ns = facts_.began_ns;
         ++around_.pending;
     }
-    ~Inbound() { --around_.pending; }
+    ~Inbound() {
+        --around_.pending;
+        const auto mine = around_.pending_from.find(Ip(facts_.remote.addr));
+        if (counted_ && mine != around_.pending_from.end() && --mine->second == 0) {
+            around_.pending_from.erase(mine);
+        }
+    }
     Inbound(const Inbound&) = delete;
     Inbound& operator=(const Inbound&) = delete;
 
@@ -38,6 +44,10 @@ public:
         }
         facts_.app = *own;
         facts_.remote = *peer;
+        counted_ = true;
+        if (++around_.pending_from[Ip(peer->addr)] > around_.limits.pending_from_one) {
+            return fail(MeshFailure::kTooMany, "this peer has too many unfinished ones");
+        }
         if (around_.pending > around_.limits.pending) {
             return fail(MeshFailure::kTooMany, "the node is busy with others");
         }
@@ -258,6 +268,7 @@ private:
     ConnectionFacts facts_;
     std::string own_serial_;
     std::size_t seen_ = 0; ///< bytes of the first flight so far
+    bool counted_ = false; ///< in pending_from
     Stage stage_ = Stage::kPeeking;
     Poller::Token token_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 
 #include "agent/mesh/kernel_state.hpp"
 #include "agent/mesh/poller.hpp"
@@ -17,6 +18,8 @@
 namespace weft::mesh {
 
 struct Limits {
+    /// Of `pending`, from one peer's address: somebody who opens many and says nothing takes no room from others.
+    std::size_t pending_from_one = 1024;
     std::chrono::milliseconds connect{30'000};  ///< until the peer or the application takes the connection
     std::chrono::milliseconds handshake{10'000}; ///< from the first byte to the last
     /// After a start, until a workload has its first certificate: its connections wait, then they are reset.
@@ -48,6 +51,7 @@ struct Surroundings {
     /// Ends that; what was kept is closed.
     std::function<void(std::uint64_t id)> drop;
     std::size_t pending = 0; ///< connections that do not carry yet
+    std::unordered_map<Ip, std::size_t> pending_from = {}; ///< those that came in, by the peer's address
 };
 
 } // namespace weft::mesh
