@@ -125,7 +125,8 @@ void Keeper::serve(int client) {
         request.label_size = static_cast<std::uint32_t>(static_cast<std::size_t>(size) - sizeof request.head);
         status = carry_out(client, request, answered);
     }
-    if (status != WEFT_RELAY_OK) {
+    const bool takes = request.head.op == WEFT_RELAY_HAND_OVER || request.head.op == WEFT_RELAY_KEEP;
+    if (status != WEFT_RELAY_OK || !takes) {
         std::for_each_n(request.fds, request.count, [](int fd) { (void)::close(fd); });
     }
     if (!answered) {
