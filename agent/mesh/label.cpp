@@ -2,7 +2,7 @@
 // Fixed parts are copied as they are, since labels never leave the machine; texts follow with their lengths.
 #include "agent/mesh/label.hpp"
 
-#include <cstring>
+#include <algorithm>
 #include <optional>
 #include <type_traits>
 
@@ -56,7 +56,7 @@ public:
         T value{};
         const auto from = bytes(sizeof value);
         if (good_) {
-            std::memcpy(&value, from.data(), sizeof value);
+            std::ranges::copy(from, reinterpret_cast<char*>(&value));
         }
         return value;
     }

@@ -389,7 +389,7 @@ void Keeper::list(int client, const weft_relay_request& request) {
         const Label& label = memory_.label(number);
         auto entry = entry_of(slot);
         entry.label_size = label.size;
-        const std::size_t needed = sizeof entry + (label.size + 7) / 8 * 8;
+        const std::size_t needed = sizeof entry + (std::size_t{label.size} + 7) / 8 * 8;
         if (used + needed > sizeof reply) {
             break;
         }
