@@ -47,7 +47,7 @@ void look_at(const std::uint8_t* frame, std::size_t size, Seen& seen) {
     // Told from the side of the server, which has the lower port here.
     seen.ends.insert(source_port > target_port ? fmt::format("{} > {}:{}", source, target, target_port)
                                                : fmt::format("{} > {}:{}", target, source, source_port));
-    const std::size_t body = head + (frame[head + 12] >> 4U) * 4U;
+    const std::size_t body = head + std::size_t{4} * (frame[head + 12] >> 4U);
     const auto total = four ? 14U + number(frame + 16) : 54U + number(frame + 18);
     // Offloaded IPv6 packets of more than 64 KiB say zero; then the frame's own size counts.
     const std::size_t end = total > body && total < size ? total : size;
