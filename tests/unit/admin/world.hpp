@@ -68,7 +68,7 @@ inline std::shared_ptr<const compiler::DesiredState> desired_state() {
 
     auto state = std::make_shared<compiler::DesiredState>();
     state->snapshot_version = 7;
-    state->services[kService] = service;
+    state->services.insert_or_assign(kService, service);
     state->policy = image;
     state->names = names;
     return state;
@@ -102,7 +102,7 @@ public:
         policy.meta.name = "allow-web";
         policy.meta.origin = {"pay.yaml", 3};
         auto policies = std::make_shared<store::Table<k8s::NetworkPolicy>>();
-        (*policies)[{"pay", "allow-web"}] = std::make_shared<const k8s::NetworkPolicy>(policy);
+        policies->insert_or_assign({"pay", "allow-web"}, std::make_shared<const k8s::NetworkPolicy>(policy));
         out->policies = policies;
         if (degraded) {
             store::Refusal refusal;
