@@ -18,8 +18,8 @@ constexpr std::chrono::milliseconds kEventTick{100};
 } // namespace
 
 Services::Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring)
-    : node_name_(options.node_name), agent_(agent), view_(std::move(view)), flows_(options.flow_buffer),
-      ring_(std::move(ring)), boot_id_(std::random_device{}()) {}
+    : node_name_(options.node_name), trust_domain_(options.trust_domain), agent_(agent), view_(std::move(view)),
+      flows_(options.flow_buffer), ring_(std::move(ring)), boot_id_(std::random_device{}()) {}
 
 Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& loop, Agent& agent) {
     WEFT_ASSIGN(auto view, View::create(options, agent.published(), agent.datapath(), agent.mesh()));
@@ -50,6 +50,7 @@ telemetry::EnrichContext Services::context(const Picture& picture) const {
     telemetry::EnrichContext context;
     context.desired = picture.desired.get();
     context.node_name = node_name_;
+    context.trust_domain = trust_domain_;
     context.policy_revision = picture.revision;
     context.wall_offset_ns = telemetry::wall_clock_offset_ns();
     context.boot_id = boot_id_;

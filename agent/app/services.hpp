@@ -30,7 +30,7 @@ private:
     void add_refused(const mesh::FailureReport& report);
     [[nodiscard]] telemetry::EnrichContext context(const Picture& picture) const;
 
-    std::string node_name_;
+    std::string node_name_, trust_domain_;
     const Agent& agent_;
     std::unique_ptr<View> view_;
     telemetry::FlowRing flows_;

@@ -12,6 +12,7 @@
 #include "flow/flow.pb.h"
 #include "weft/abi/policy.h"
 #include "weft/base/content_hash.hpp"
+#include "weft/base/spiffe_id.hpp"
 
 namespace weft::telemetry {
 namespace {
@@ -128,6 +129,15 @@ void describe(flow::Endpoint& out, const Names::Workload* workload, std::uint64_
     auto& owner = *out.add_workloads();
     owner.set_name(workload->pod_name);
     owner.set_kind("Pod");
+}
+
+/// What the handshake of a connection between enrolled workloads has proven: it accepts no other identity of a Pod.
+std::string principal(const Names::Workload* workload, const EnrichContext& context) {
+    if (workload == nullptr) {
+        return "";
+    }
+    const auto id = SpiffeId::make(context.trust_domain, workload->namespace_name, workload->service_account);
+    return id ? id->to_string() : "";
 }
 
 std::string end_text(const flow::Endpoint& end, const weft_addr_port& at) {
@@ -326,6 +336,8 @@ flow::Flow enrich(const weft_event& event, const EnrichContext& context) {
     }
     if ((event.flags & WEFT_EVENT_MUTUAL_TLS) != 0) {
         out.mutable_weft()->set_connection_security_policy("mutual_tls");
+        out.mutable_weft()->set_source_principal(principal(source, context));
+        out.mutable_weft()->set_destination_principal(principal(destination, context));
     }
     add_detail(out, event);
     add_service(out, event, context);

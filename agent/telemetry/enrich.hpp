@@ -20,6 +20,7 @@ namespace weft::telemetry {
 struct EnrichContext {
     const compiler::DesiredState* desired = nullptr; ///< never null
     std::string node_name;
+    std::string trust_domain = {}; ///< of the mesh: first part of principals
     std::uint64_t policy_revision = 0;
     /// Wall clock minus CLOCK_MONOTONIC, in nanoseconds (wall_clock_offset_ns()).
     std::int64_t wall_offset_ns = 0;

@@ -21,6 +21,7 @@ flow::Flow told(const weft_event& event) {
     static const auto state = desired_state();
     return enrich(event, {.desired = state.get(),
                           .node_name = "node-a",
+                          .trust_domain = "cluster.local",
                           .policy_revision = 5,
                           .wall_offset_ns = 1'000'000'000,
                           .boot_id = 9});
@@ -43,6 +44,20 @@ TEST(Enrich, NamesBothEndsServiceAndTime) {
     EXPECT_EQ(flow.weft().source_identity(), kWebIdentity);
     EXPECT_EQ(flow.source().identity(), 0x11u);
     EXPECT_FALSE(flow.has_is_reply());
+}
+
+TEST(Enrich, TellsWhoWasProvenByMutualTls) {
+    auto e = event(WEFT_EVENT_CONNECT, WEFT_EGRESS);
+    EXPECT_EQ(told(e).weft().connection_security_policy(), "");
+    EXPECT_EQ(told(e).weft().source_principal(), "");
+    e.flags |= WEFT_EVENT_MUTUAL_TLS;
+    const auto flow = told(e);
+    EXPECT_EQ(flow.weft().connection_security_policy(), "mutual_tls");
+    EXPECT_EQ(flow.weft().source_principal(),
+              "spiffe://cluster.local/ns/" + flow.source().namespace_() + "/sa/default");
+    EXPECT_EQ(flow.weft().destination_principal(), "spiffe://cluster.local/ns/pay/sa/default");
+    e.remote = end("203.0.113.9", 8080);
+    EXPECT_EQ(told(e).weft().destination_principal(), "") << "nobody knows who that is";
 }
 
 TEST(Enrich, SourceIsWhoOpenedAlsoOnIngress) {
