@@ -3,7 +3,6 @@
 #include "agent/mesh/label.hpp"
 
 #include <algorithm>
-#include <optional>
 #include <type_traits>
 
 #include "weft/ktls/relay_protocol.h"
@@ -106,7 +105,7 @@ std::string write_carried(const ConnectionFacts& facts, bool for_people) {
     return out.take();
 }
 
-std::optional<ConnectionFacts> read_carried(In& in) {
+Label read_carried(In& in) {
     const auto fixed = in.raw<Fixed>();
     const auto own = SpiffeId::parse(in.words());
     const auto peer_text = in.words();
@@ -121,7 +120,7 @@ std::optional<ConnectionFacts> read_carried(In& in) {
     workload->pod_name = in.words();
     if (!in.complete() || !own || (!peer && !peer_text.empty()) || fixed.side > Side::kServer ||
         fixed.carrier > Carrier::kPlaintext) {
-        return std::nullopt;
+        return {};
     }
     workload->id = *own;
     workload->netns_cookie = fixed.netns_cookie;
@@ -184,10 +183,8 @@ Label read_label(std::string_view text) {
         const WaitingLabel label{in.raw<std::uint64_t>()};
         return in.complete() ? Label(label) : Label();
     }
-    case Kind::kCarried: {
-        auto facts = read_carried(in);
-        return facts ? Label(std::move(*facts)) : Label();
-    }
+    case Kind::kCarried:
+        return read_carried(in);
     }
     return {};
 }
