@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 
 #include <fmt/core.h>
@@ -32,7 +33,14 @@ void print_row(const std::string& name, const nlohmann::json& figures, const nlo
                                               : "-");
 }
 
-Result<> run() {
+/// Weft again, with a whole handshake for every connection.
+Result<nlohmann::json> without_resumption() {
+    (void)::setenv("WEFT_SESSION_RESUMPTION", "false", 1); // the lab's agents inherit it
+    WEFT_ASSIGN(const auto paths, Paths::start());
+    return paths.measure(paths.all().back());
+}
+
+Result<nlohmann::json> run() {
     WEFT_ASSIGN(const auto paths, Paths::start());
     utsname kernel{};
     (void)::uname(&kernel);
@@ -58,6 +66,14 @@ Result<> run() {
         WEFT_ASSIGN(const auto now, paths.tier());
         WEFT_TRY(one(paths.all().back(), "weft_" + now));
     }
+    return result;
+}
+
+Result<> all() {
+    WEFT_ASSIGN(auto result, run());
+    WEFT_ASSIGN(const auto full, without_resumption());
+    print_row("weft_full", full, result["paths"]["plain"]);
+    result["paths"]["weft_full"] = full;
     fmt::print("{}\n", result.dump());
     return {};
 }
@@ -69,7 +85,7 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::string(argv[1]) == "peer") {
         return weft::bench::peer({argv + 2, argv + argc});
     }
-    if (const auto done = weft::bench::run(); !done) {
+    if (const auto done = weft::bench::all(); !done) {
         fmt::print(stderr, "mtls_cost: {}\n", done.error().message());
         return 1;
     }
