@@ -25,8 +25,19 @@ std::unique_ptr<TestLab>& shared() {
     return lab;
 }
 
+// This program where pods can run it: each has a /tmp of its own, which hides a build below /tmp.
 std::string self() {
-    return fs::read_symlink("/proc/self/exe").string();
+    static const struct Copy {
+        Copy() { fs::copy_file("/proc/self/exe", path, fs::copy_options::overwrite_existing); }
+        ~Copy() {
+            std::error_code error;
+            fs::remove(path, error);
+        }
+        Copy(const Copy&) = delete;
+        Copy& operator=(const Copy&) = delete;
+        std::string path = fmt::format("/var/tmp/weft-peer-{}", ::getpid());
+    } copy;
+    return copy.path;
 }
 
 /// Empty when it cannot be read, as /proc of a process that just ended.
