@@ -25,7 +25,7 @@ struct Limits {
     /// After a start, until a workload has its first certificate: its connections wait, then they are reset.
     std::chrono::milliseconds certificate{15'000};
     /// Permissive: a peer that says nothing waits for the server to speak. A busy peer's hello must not come later.
-    std::chrono::milliseconds silence{1000};
+    std::chrono::milliseconds silence{5000};
     std::size_t pending = 4096; ///< per worker: connections that do not carry yet
 };
 
