@@ -167,8 +167,9 @@ MeshWorld::Ends MeshWorld::connect(std::uint16_t port) {
     const auto listener = listen_in_server(port);
     ends.client = client_socket(SOCK_STREAM, 20);
     ends.error = connect_to(ends.client.get(), family.dial(family.server(2), port));
-    ends.server.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)); // its limit is the listener's
     const timeval limit{20, 0};
+    (void)::setsockopt(listener.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ends.server.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     (void)::setsockopt(ends.server.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     (void)::setsockopt(ends.server.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     return ends;
