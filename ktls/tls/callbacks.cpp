@@ -28,6 +28,12 @@ TrafficSecret from_hex(std::string_view hex) {
     return secret;
 }
 
+std::string name_of(const SSL_SESSION* session) {
+    unsigned int size = 0;
+    const unsigned char* name = SSL_SESSION_get_id(session, &size);
+    return {reinterpret_cast<const char*>(name), size};
+}
+
 bool has_alpn(const SSL* ssl) {
     const unsigned char* name = nullptr;
     unsigned int size = 0;
@@ -37,16 +43,18 @@ bool has_alpn(const SSL* ssl) {
 
 } // namespace
 
-void Handshake::Impl::hook(SSL_CTX* context, bool client) {
+bool Handshake::Impl::hook(SSL_CTX* context, bool client) {
     SSL_CTX_set_keylog_callback(context, on_keylog);
     SSL_CTX_set_msg_callback(context, on_message);
     SSL_CTX_set_cert_verify_callback(context, on_certificate, nullptr);
-    if (client) {
-        SSL_CTX_sess_set_new_cb(context, on_session);
-    } else {
+    SSL_CTX_sess_set_new_cb(context, client ? on_ticket_received : on_ticket_made);
+    if (!client) {
         SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
-        SSL_CTX_set_session_ticket_cb(context, on_ticket_made, on_ticket_read, nullptr);
+        SSL_CTX_sess_set_get_cb(context, on_ticket_used);
     }
+    SSL_CTX_set_cert_cb(context, on_choose_chain, nullptr);
+    return SSL_CTX_add_custom_ext(context, kIssuerExtension, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_3_CERTIFICATE_REQUEST,
+                                  on_add_issuer, nullptr, nullptr, on_issuer, nullptr) == 1;
 }
 
 // OpenSSL 3.0 has no other way to learn traffic secrets. Lines are "LABEL CLIENT_RANDOM SECRET". Each comes at the very
@@ -106,7 +114,33 @@ int Handshake::Impl::on_certificate(X509_STORE_CTX* chain, void*) {
     return self->verdict.failure ? 0 : 1;
 }
 
-int Handshake::Impl::on_session(SSL* ssl, SSL_SESSION* session) {
+// ClientHello and CertificateRequest say which intermediate this end has.
+int Handshake::Impl::on_add_issuer(SSL* ssl, unsigned int, unsigned int, const unsigned char** out, size_t* size, X509*,
+                                   size_t, int*, void*) {
+    const auto* self = of(ssl);
+    if (self == nullptr || !self->context->impl().issuer) {
+        return 0; // without the extension
+    }
+    *out = self->context->impl().issuer->data();
+    *size = self->context->impl().issuer->size();
+    return 1;
+}
+
+int Handshake::Impl::on_issuer(SSL* ssl, unsigned int, unsigned int, const unsigned char* in, size_t size, X509*,
+                               size_t, int*, void*) {
+    if (auto* self = of(ssl); self != nullptr) {
+        const auto& own = self->context->impl().issuer;
+        self->knows_issuer = own && size == own->size() && std::memcmp(in, own->data(), size) == 0;
+    }
+    return 1; // another's intermediate, or none: the whole chain is sent
+}
+
+int Handshake::Impl::on_choose_chain(SSL* ssl, void*) {
+    const auto* self = of(ssl);
+    return self == nullptr || !self->knows_issuer || SSL_clear_chain_certs(ssl) == 1 ? 1 : 0;
+}
+
+int Handshake::Impl::on_ticket_received(SSL* ssl, SSL_SESSION* session) {
     auto* self = of(ssl);
     if (self == nullptr) {
         return 0;
@@ -142,40 +176,34 @@ int Handshake::Impl::on_alpn(SSL* ssl, const unsigned char** out, unsigned char*
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-int Handshake::Impl::on_ticket_made(SSL* ssl, void*) {
-    auto* self = of(ssl);
-    if (self == nullptr) {
-        return 0;
+int Handshake::Impl::on_ticket_made(SSL* ssl, SSL_SESSION* session) {
+    if (auto* self = of(ssl); self != nullptr) {
+        self->context->impl().given.put(name_of(session), OsslPtr<SSL_SESSION>(SSL_SESSION_dup(session)));
     }
-    const std::uint64_t generation = self->context->impl().ticket_generation.load();
-    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &generation, sizeof generation);
+    return 0; // OpenSSL keeps its own reference
 }
 
-// A ticket proves who came before; whether that peer may come again is asked anew. What is not taken leads to a full
-// handshake, which gives the reason to the peer. A ticket is always answered with a new one: the client waits for it.
-SSL_TICKET_RETURN Handshake::Impl::on_ticket_read(SSL* ssl, SSL_SESSION* session, const unsigned char*, size_t,
-                                                  SSL_TICKET_STATUS status, void*) {
+// A ticket names a session that this context remembers; whether that peer may come again is asked anew. What is not
+// taken leads to a full handshake, which gives the reason to the peer. A ticket is always answered with a new one: the
+// client waits for it.
+SSL_SESSION* Handshake::Impl::on_ticket_used(SSL* ssl, const unsigned char* name, int size, int* keep) {
+    *keep = 0; // the reference that is returned is OpenSSL's
     auto* self = of(ssl);
-    if (self == nullptr || session == nullptr || (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)) {
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (self == nullptr || size <= 0) {
+        return nullptr;
     }
-    void* data = nullptr;
-    size_t size = 0;
-    std::uint64_t generation = 0;
-    if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) != 1 || size != sizeof generation) {
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
-    }
-    std::memcpy(&generation, data, size);
-    X509* leaf = SSL_SESSION_get0_peer(session);
-    if (generation != self->context->impl().ticket_generation.load() || leaf == nullptr) {
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    auto session =
+        self->context->impl().given.get({reinterpret_cast<const char*>(name), static_cast<std::size_t>(size)});
+    X509* leaf = session ? SSL_SESSION_get0_peer(session.get()) : nullptr;
+    if (leaf == nullptr) {
+        return nullptr;
     }
     auto verdict = verify_again(leaf, self->authorise);
     if (verdict.failure) {
-        return SSL_TICKET_RETURN_IGNORE_RENEW;
+        return nullptr;
     }
     self->verdict = std::move(verdict);
-    return SSL_TICKET_RETURN_USE_RENEW;
+    return session.release();
 }
 
 } // namespace weft::ktls

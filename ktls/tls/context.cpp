@@ -104,6 +104,7 @@ Result<OsslPtr<SSL_CTX>> make_context(bool client, const Credentials& credential
     SSL_CTX_set_read_ahead(c, 0);
     SSL_CTX_clear_mode(c, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(c, SSL_MODE_NO_AUTO_CHAIN); // what is sent is what the credentials hold, or less
     SSL_CTX_set_max_cert_list(c, kLargestCertificateList);
     SSL_CTX_set_timeout(c, options.ticket_seconds);
     if (SSL_CTX_set_session_id_context(c, reinterpret_cast<const unsigned char*>(kSessionContext.data()),
@@ -122,7 +123,10 @@ Result<OsslPtr<SSL_CTX>> make_context(bool client, const Credentials& credential
         SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
         SSL_CTX_set_verify(c, SSL_VERIFY_PEER, nullptr);
     } else {
-        SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF); // tickets hold the state
+        // A ticket is only a name: OpenSSL 3.0 spends more on reading the peer's certificate out of one that holds the
+        // state than on all the rest of a resumed handshake but its keys.
+        SSL_CTX_set_options(c, SSL_OP_NO_TICKET);
+        SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
         // weft/1: exactly one ticket, right after the server has seen the client's Finished.
         if (SSL_CTX_set_num_tickets(c, 1) != 1) {
             return openssl_failure("session tickets");
@@ -130,7 +134,9 @@ Result<OsslPtr<SSL_CTX>> make_context(bool client, const Credentials& credential
         SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     }
     WEFT_TRY(use_credentials(c, credentials));
-    Handshake::Impl::hook(c, client);
+    if (!Handshake::Impl::hook(c, client)) {
+        return openssl_failure("TLS extensions");
+    }
     return context;
 }
 
@@ -155,6 +161,7 @@ Result<std::shared_ptr<const Context>> Context::create(const Credentials& creden
     if (!impl->stores.contains(impl->id.trust_domain)) {
         return invalid("TLS context: no trust bundle for our own trust domain '{}'", impl->id.trust_domain);
     }
+    impl->issuer = adopt_issuer(impl->stores.at(impl->id.trust_domain).get(), credentials);
     WEFT_ASSIGN(impl->client, make_context(true, credentials, impl->options));
     WEFT_ASSIGN(impl->server, make_context(false, credentials, impl->options));
     return std::shared_ptr<const Context>(new Context(std::move(impl)));
@@ -172,9 +179,13 @@ std::size_t Context::session_count() const {
     return impl_->sessions.size();
 }
 
+std::size_t Context::given_session_count() const {
+    return impl_->given.size();
+}
+
 void Context::forget_sessions() const {
     impl_->sessions.clear();
-    impl_->ticket_generation.fetch_add(1);
+    impl_->given.clear();
 }
 
 } // namespace weft::ktls

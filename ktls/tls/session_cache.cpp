@@ -2,6 +2,8 @@
 // A list in order of use, and an index into it.
 #include "ktls/tls/session_cache.hpp"
 
+#include <ctime>
+
 namespace weft::ktls {
 
 void SessionCache::put(const std::string& key, OsslPtr<SSL_SESSION> session) {
@@ -14,12 +16,19 @@ void SessionCache::put(const std::string& key, OsslPtr<SSL_SESSION> session) {
         entries_.splice(entries_.begin(), entries_, found->second);
         return;
     }
-    if (entries_.size() >= limit_) {
+    entries_.push_front({key, std::move(session)});
+    by_key_.emplace(key, entries_.begin());
+    trim();
+}
+
+// What is used moves to the front, so an old session can hide behind a young one for a while, but not for ever.
+void SessionCache::trim() {
+    const long now = std::time(nullptr);
+    while (entries_.size() > limit_ ||
+           (!entries_.empty() && now - SSL_SESSION_get_time(entries_.back().session.get()) > seconds_)) {
         by_key_.erase(entries_.back().key);
         entries_.pop_back();
     }
-    entries_.push_front({key, std::move(session)});
-    by_key_.emplace(key, entries_.begin());
 }
 
 OsslPtr<SSL_SESSION> SessionCache::get(const std::string& key) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// The last session of each destination, at most `limit` of them; the least recently used one goes first.
+// Sessions by name, at most `limit` of them and none older than `seconds`; the least recently used one goes first.
 // Thread: any.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace weft::ktls {
 
 class SessionCache {
 public:
-    explicit SessionCache(std::size_t limit) : limit_(limit) {}
+    SessionCache(std::size_t limit, long seconds) : limit_(limit), seconds_(seconds) {}
 
     /// Replaces what the key had.
     void put(const std::string& key, OsslPtr<SSL_SESSION> session);
@@ -29,7 +29,11 @@ private:
         std::string key;
         OsslPtr<SSL_SESSION> session;
     };
+    /// Frees what is at the end of the list and cannot be used any more, or has no room.
+    void trim();
+
     const std::size_t limit_;
+    const long seconds_;
     // Held for a few list operations and one copy, by handshake workers only.
     mutable std::mutex mutex_;
     std::list<Entry> entries_; // most recently used first

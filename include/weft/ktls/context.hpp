@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// What all handshakes of one workload share: an immutable TLS configuration for both roles, its ticket key and its
-// client sessions. A rotated certificate gets a new Context; handshakes under way keep the old one alive, and tickets
-// of the old one are worthless from then on. Thread: any; a Context is shared by all handshake workers.
+// What all handshakes of one workload share: an immutable TLS configuration for both roles, and the
+// sessions that can be resumed. A rotated certificate gets a new Context; handshakes under way keep the old one alive,
+// and tickets of the old one are worthless from then on. Thread: any; a Context is shared by all handshake workers.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,9 @@ struct ContextOptions {
     bool rekey = false;
     /// Destinations whose last session is kept for resumption; 0 turns resumption off for clients.
     std::size_t client_sessions = 4096;
-    /// How long a ticket can be used.
+    /// Sessions of clients that are kept, so that their tickets mean something; 0 turns resumption off for servers.
+    std::size_t server_sessions = 1024;
+    /// How long a session is kept, and a ticket can be used.
     long ticket_seconds = 3600;
     /// Most liked first; as preferred_ciphers() when empty.
     std::vector<Cipher> ciphers;
@@ -44,8 +46,10 @@ public:
     [[nodiscard]] const SpiffeId& id() const;
     /// The leaf's serial number, as serial_of() writes it.
     [[nodiscard]] const std::string& serial() const;
-    /// Sessions kept for resumption at the moment.
+    /// Sessions kept for resumption as a client at the moment.
     [[nodiscard]] std::size_t session_count() const;
+    /// The same as a server.
+    [[nodiscard]] std::size_t given_session_count() const;
     /// Forgets every kept session, and makes the tickets given to clients worthless: after a revocation.
     void forget_sessions() const;
 

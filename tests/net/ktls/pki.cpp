@@ -43,7 +43,7 @@ OsslPtr<X509> new_certificate(EVP_PKEY* key, const char* name, long from, long t
 } // namespace
 
 Authority::Authority(bool with_intermediate) : root_key_(new_key(0)) {
-    root_ = new_certificate(root_key_.get(), "test root", -3600, 86400);
+    root_ = new_certificate(root_key_.get(), "test root", -3600, kRootSeconds);
     X509_set_issuer_name(root_.get(), X509_get_subject_name(root_.get()));
     extend(root_.get(), root_.get(), NID_basic_constraints, "critical,CA:TRUE");
     extend(root_.get(), root_.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -51,16 +51,29 @@ Authority::Authority(bool with_intermediate) : root_key_(new_key(0)) {
     extend(root_.get(), root_.get(), NID_subject_key_identifier, "hash");
     X509_sign(root_.get(), root_key_.get(), EVP_sha256());
     if (with_intermediate) {
-        intermediate_key_ = new_key(0);
-        intermediate_ = new_certificate(intermediate_key_.get(), "test intermediate", -3600, 86400);
-        X509_set_issuer_name(intermediate_.get(), X509_get_subject_name(root_.get()));
-        extend(intermediate_.get(), root_.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
-        extend(intermediate_.get(), root_.get(), NID_key_usage, "critical,keyCertSign");
-        extend(intermediate_.get(), root_.get(), NID_subject_key_identifier, "hash");
-        extend(intermediate_.get(), root_.get(), NID_authority_key_identifier, "keyid:always");
-        extend(intermediate_.get(), root_.get(), NID_name_constraints, "critical,permitted;URI:cluster.local");
-        X509_sign(intermediate_.get(), root_key_.get(), EVP_sha256());
+        make_intermediate(kRootSeconds - 60);
     }
+}
+
+void Authority::make_intermediate(long ends_in_seconds) {
+    intermediate_key_ = new_key(0);
+    intermediate_ = new_certificate(intermediate_key_.get(), "test intermediate", -3600, ends_in_seconds);
+    X509_set_issuer_name(intermediate_.get(), X509_get_subject_name(root_.get()));
+    extend(intermediate_.get(), root_.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
+    extend(intermediate_.get(), root_.get(), NID_key_usage, "critical,keyCertSign");
+    extend(intermediate_.get(), root_.get(), NID_subject_key_identifier, "hash");
+    extend(intermediate_.get(), root_.get(), NID_authority_key_identifier, "keyid:always");
+    extend(intermediate_.get(), root_.get(), NID_name_constraints, "critical,permitted;URI:cluster.local");
+    X509_sign(intermediate_.get(), root_key_.get(), EVP_sha256());
+}
+
+Authority Authority::sibling(long ends_in_seconds) const {
+    Authority other;
+    EVP_PKEY_up_ref(root_key_.get());
+    other.root_key_.reset(root_key_.get());
+    other.root_ = share(root_.get());
+    other.make_intermediate(ends_in_seconds);
+    return other;
 }
 
 Leaf Authority::issue(const LeafOptions& options) const {

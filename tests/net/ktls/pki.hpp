@@ -29,8 +29,13 @@ struct Leaf {
 
 class Authority {
 public:
+    /// How long a root lives.
+    static constexpr long kRootSeconds = 86400;
+
     /// A new root, with an intermediate when asked for.
     explicit Authority(bool with_intermediate = false);
+    /// Another intermediate of the same root.
+    [[nodiscard]] Authority sibling(long ends_in_seconds = kRootSeconds - 60) const;
     [[nodiscard]] Leaf issue(const LeafOptions& options = {}) const;
     /// Leaf, intermediate and this root for `trust_domain`.
     [[nodiscard]] Credentials credentials(const LeafOptions& options = {},
@@ -41,6 +46,8 @@ public:
     [[nodiscard]] X509* root() const { return root_.get(); }
 
 private:
+    void make_intermediate(long ends_in_seconds);
+
     OsslPtr<EVP_PKEY> root_key_;
     OsslPtr<X509> root_;
     OsslPtr<EVP_PKEY> intermediate_key_;

@@ -79,9 +79,12 @@ TEST(Handshake, StopsReadingAfterTheTicket) {
     ASSERT_EQ(client.step(), Step::kWantRead);
     ASSERT_NE(test::wait_for(sockets.server.get(), POLLIN), 0);
     ASSERT_EQ(server.step(), Step::kDone);
+    ASSERT_NE(test::wait_for(sockets.client.get(), POLLIN), 0);
+    const int ticket = unread(sockets.client.get());
+    ASSERT_GT(ticket, 0);
     const auto ssl = server.release();
     ASSERT_EQ(SSL_write(ssl.get(), "hello", 5), 5);
-    ASSERT_TRUE(test::eventually([&] { return unread(sockets.client.get()) > 200; }));
+    ASSERT_TRUE(test::eventually([&] { return unread(sockets.client.get()) == ticket + 5 + 5 + 1 + 16; }));
     ASSERT_EQ(client.step(), Step::kDone);
     EXPECT_FALSE(client.established().left_over);
     EXPECT_EQ(client.established().traffic.receive.sequence, 1U);
@@ -150,7 +153,9 @@ TEST(Handshake, ForgottenSessionsAreNotResumed) {
     const auto client = ca.context(leaf_of("web"));
     const auto server = ca.context(leaf_of("db"));
     (void)secure(client, server, "db");
+    EXPECT_EQ(server->given_session_count(), 1U);
     server->forget_sessions();
+    EXPECT_EQ(server->given_session_count(), 0U);
     EXPECT_FALSE(secure(client, server, "db").client->established().resumed);
     client->forget_sessions();
     EXPECT_EQ(client->session_count(), 0U);
@@ -195,6 +200,59 @@ TEST(Handshake, SessionsAreBounded) {
     EXPECT_EQ(client->session_count(), 3U);
     EXPECT_TRUE(secure(client, server, "a").client->established().resumed) << "used lately";
     EXPECT_FALSE(secure(client, server, "b").client->established().resumed) << "the least recently used one went";
+}
+
+TEST(Handshake, SessionsOfAServerAreBounded) {
+    const Authority ca;
+    ContextOptions options;
+    options.server_sessions = 2;
+    const auto server = ca.context(leaf_of("db"), options);
+    const auto client = ca.context(leaf_of("web"));
+    for (const auto* key : {"a", "b", "c"}) {
+        (void)secure(client, server, key);
+    }
+    EXPECT_EQ(server->given_session_count(), 2U);
+    EXPECT_FALSE(secure(client, server, "a").server->established().resumed) << "the oldest one went";
+    EXPECT_TRUE(secure(client, server, "c").server->established().resumed);
+    options.server_sessions = 0;
+    const auto forgetful = ca.context(leaf_of("db"), options);
+    for (int i = 0; i < 2; ++i) {
+        const auto pair = secure(client, forgetful, "forgetful");
+        EXPECT_FALSE(pair.server->established().resumed);
+        EXPECT_EQ(pair.server->established().traffic.send.sequence, 1U) << "the client waits for a ticket all the same";
+    }
+    EXPECT_EQ(forgetful->given_session_count(), 0U);
+}
+
+TEST(Handshake, SessionsOfAServerGrowOld) {
+    const Authority ca;
+    ContextOptions options;
+    options.ticket_seconds = 1;
+    const auto server = ca.context(leaf_of("db"), options);
+    const auto client = ca.context(leaf_of("web"), options);
+    const auto made = std::time(nullptr);
+    (void)secure(client, server, "a");
+    ASSERT_TRUE(test::eventually([&] { return std::time(nullptr) > made + 2; }));
+    EXPECT_FALSE(secure(client, server, "a").server->established().resumed);
+    EXPECT_EQ(server->given_session_count(), 1U) << "the old one is freed";
+}
+
+// Connections that begin at the same time have the same ticket.
+TEST(Handshake, TheSameTicketIsTakenTwice) {
+    const Authority ca;
+    const auto client = ca.context(leaf_of("web"));
+    const auto server = ca.context(leaf_of("db"));
+    (void)secure(client, server, "db");
+    const test::TcpPair first;
+    const test::TcpPair second;
+    auto first_client = *Handshake::client(client, first.client.get(), {test::anybody, {}, "db"});
+    auto second_client = *Handshake::client(client, second.client.get(), {test::anybody, {}, "db"});
+    auto first_server = *Handshake::server(server, first.server.get(), {test::anybody});
+    auto second_server = *Handshake::server(server, second.server.get(), {test::anybody});
+    EXPECT_EQ(test::drive(first_client, first.client.get(), first_server, first.server.get()).client, Step::kDone);
+    EXPECT_EQ(test::drive(second_client, second.client.get(), second_server, second.server.get()).client, Step::kDone);
+    EXPECT_TRUE(first_client.established().resumed);
+    EXPECT_TRUE(second_client.established().resumed);
 }
 
 TEST(Handshake, OneContextServesManyThreads) {
