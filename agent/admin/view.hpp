@@ -76,6 +76,13 @@ struct MeshHealth {
         double seconds_left = 0;
     };
     std::vector<Certificate> certificates;
+    /// Roots of another trust domain.
+    struct Bundle {
+        std::string trust_domain;
+        std::size_t roots = 0;
+        std::optional<double> age_seconds; ///< since they were last read where they are; nothing: never
+    };
+    std::vector<Bundle> bundles;
     /// A count by "client" or "server" and a word: the tier of what was opened, the reason of what failed.
     struct Count {
         std::string side, word;

@@ -9,6 +9,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "agent/app/foreign_view.hpp"
 #include "agent/app/hook_probe.hpp"
 #include "agent/app/host.hpp"
 #include "agent/app/instance_lock.hpp"
@@ -93,6 +94,8 @@ Result<> Agent::open_mesh() {
         return {};
     }
     node_.mesh = true;
+    node_.foreign = all_blocks(options_.federation_addresses);
+    node_.foreign_dialled = all_blocks(options_.federation_dial);
     WEFT_ASSIGN(mesh_, MeshControl::start(options_, loop_, [this] {
                     mesh_changed_ = true;
                     sync();

@@ -7,6 +7,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "agent/app/foreign_view.hpp"
 #include "agent/app/mesh_view.hpp"
 #include "agent/compiler/mesh.hpp"
 #include "agent/identity/ca_source.hpp"
@@ -66,7 +67,7 @@ Result<> MeshControl::open_source() {
         ca.address = options_.ca_address;
         ca.trust_domain = options_.trust_domain;
         ca.node_name = options_.node_name;
-        ca.state_folder = options_.run_dir + "/identity";
+        ca.state_folder = options_.ca_state_dir;
         ca.token_file = options_.ca_token_file;
         ca.fingerprint = options_.ca_fingerprint;
         WEFT_ASSIGN(source, identity::open_ca_source(ca));
@@ -75,7 +76,17 @@ Result<> MeshControl::open_source() {
     } else {
         WEFT_ASSIGN(source, identity::open_workload_api_source(options_.workload_api));
     }
-    keeper_ = std::make_unique<identity::Keeper>(std::move(source), nullptr);
+    std::unique_ptr<identity::Federation> federation;
+    if (!options_.federation.empty()) {
+        std::vector<identity::FederatedDomain> domains;
+        for (const auto& [domain, location] : options_.federation) {
+            const auto ca_file = options_.federation_ca.find(domain);
+            domains.push_back({domain, location, ca_file == options_.federation_ca.end() ? "" : ca_file->second});
+        }
+        WEFT_ASSIGN(federation, identity::Federation::start(std::move(domains), options_.trust_domain,
+                                                            options_.federation_interval));
+    }
+    keeper_ = std::make_unique<identity::Keeper>(std::move(source), std::move(federation));
     const auto look_again = [this] { loop_.post([this] { changed_(); }); };
     keeper_->on_identity([look_again](const SpiffeId&) { look_again(); });
     keeper_->on_trust([look_again](const identity::TrustPtr&) { look_again(); });
@@ -146,6 +157,11 @@ void MeshControl::update(const store::Snapshot& snapshot) {
         return;
     }
     auto view = mesh_view(snapshot, options_.node_name, options_.trust_domain);
+    auto conflicts = add_foreign(view, snapshot, options_.federation_addresses);
+    {
+        const std::lock_guard lock(mutex_);
+        foreign_conflicts_ = std::move(conflicts);
+    }
     const auto wanted = identities_of(view);
     keeper_->set_wanted(wanted);
     rotator_->wake();
@@ -188,6 +204,7 @@ void MeshControl::tell_trouble() {
     std::vector<std::string> now = mesh_->trouble();
     const auto troubles = keeper_->troubles();
     now.insert(now.end(), troubles.begin(), troubles.end());
+    now.insert(now.end(), foreign_conflicts_.begin(), foreign_conflicts_.end());
     for (const auto& line : now) {
         if (std::ranges::find(told_, line) == told_.end()) {
             spdlog::error("event=mesh-trouble error=\"{}\"", line);

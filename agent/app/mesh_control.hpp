@@ -49,6 +49,11 @@ public:
     // Any thread, once open() has succeeded.
     [[nodiscard]] const mesh::Mesh& mesh() const { return *mesh_; }
     [[nodiscard]] const identity::Keeper& keeper() const { return *keeper_; }
+    /// Blocks of other trust domains that are not believed, one line each.
+    [[nodiscard]] std::vector<std::string> foreign_conflicts() const {
+        const std::lock_guard lock(mutex_);
+        return foreign_conflicts_;
+    }
     /// `told` is called on a worker for each connection that fails from now on; any thread.
     void on_failure(mesh::Stats::OnFailure told) {
         const std::lock_guard lock(mutex_);
@@ -67,8 +72,9 @@ private:
     Options options_;
     Loop& loop_;
     std::function<void()> changed_;
-    std::mutex mutex_; ///< guards on_failure_: workers call it, the loop sets it once
+    mutable std::mutex mutex_; ///< guards what follows: workers and gRPC's threads read what the loop sets
     mesh::Stats::OnFailure on_failure_;
+    std::vector<std::string> foreign_conflicts_; ///< of federation_addresses with this cluster's own
     std::unique_ptr<identity::Keeper> keeper_;
     std::unique_ptr<identity::Rotator> rotator_;
     mesh::Recovered recovered_; ///< until open()

@@ -20,6 +20,8 @@ std::optional<admin::MeshHealth> View::mesh() const {
     health.tier = ktls::tier_name(mesh.probe().tier);
     health.reason = mesh.probe().reason;
     health.troubles = mesh_->keeper().troubles();
+    const auto conflicts = mesh_->foreign_conflicts();
+    health.troubles.insert(health.troubles.end(), conflicts.begin(), conflicts.end());
     const auto now = std::chrono::system_clock::now();
     for (const auto& state : mesh_->keeper().states()) {
         admin::MeshHealth::Certificate one;
@@ -32,6 +34,12 @@ std::optional<admin::MeshHealth> View::mesh() const {
             one.seconds_left = std::chrono::duration<double>(state.not_after - now).count();
         }
         health.certificates.push_back(std::move(one));
+    }
+    for (const auto& bundle : mesh_->keeper().bundles()) {
+        health.bundles.push_back({bundle.trust_domain, bundle.roots,
+                                  bundle.read_at
+                                      ? std::optional(std::chrono::duration<double>(now - *bundle.read_at).count())
+                                      : std::nullopt});
     }
     const auto totals = mesh.stats().totals();
     for (const auto& [key, value] : totals.opened) {

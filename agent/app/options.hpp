@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // What can be configured, and where it is said: a YAML file, then the environment, then flags; the last one wins.
-// One table (options.cpp) drives parsing, `--help`, `--check-config` and the manual, so they cannot disagree.
+// One table (option_keys.cpp) drives parsing, `--help`, `--check-config` and the manual, so they cannot disagree.
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "weft/base/ip.hpp"
 #include "weft/base/result.hpp"
 
 namespace weft::app {
@@ -27,6 +29,12 @@ struct Options {
     std::string workload_api;   ///< socket of a SPIFFE Workload API server
     std::string ca_token_file;
     std::string ca_fingerprint;
+    std::string ca_state_dir; ///< after parsing never empty when ca_address is given
+    std::map<std::string, std::string> federation;    ///< trust domain to absolute path or https URL of its roots
+    std::map<std::string, std::string> federation_ca; ///< trust domain to whom to believe at its URL
+    std::map<std::string, std::vector<Cidr>> federation_addresses; ///< where a trust domain's workloads are
+    std::map<std::string, std::vector<Cidr>> federation_dial; ///< those of them that are reached by mutual TLS
+    std::chrono::seconds federation_interval{300};
     std::string relay_socket; ///< of weft-relay; empty: connections are relayed in user space
     long key_limit = 65536; ///< MiB that one key may carry; 0: any number
     std::string key_limit_policy = "warn"; ///< "warn" or "close", where keys cannot be changed

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "agent/compiler/desired_state.hpp"
 #include "agent/store/snapshot.hpp"
@@ -20,6 +21,9 @@ struct NodeContext {
     bool mesh = false; ///< this node has a source of identities: workloads that ask for the mesh are enrolled
     /// Loopback ports of the agent's listeners in pods, by netns cookie.
     std::map<std::uint64_t, std::uint16_t> dial_ports;
+
+    std::vector<Cidr> foreign; ///< whose addresses belong to workloads of other trust domains
+    std::vector<Cidr> foreign_dialled; ///< those of them that are reached by mutual TLS
 
     friend bool operator==(const NodeContext&, const NodeContext&) = default;
 };

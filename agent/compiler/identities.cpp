@@ -88,6 +88,16 @@ std::vector<Cidr> around(const std::vector<Cidr>& blocks, const Address& address
     return containing;
 }
 
+/// WEFT_PEER_* of a prefix: what lies inside a block of another trust domain is that trust domain's.
+std::uint32_t foreign_flags(const NodeContext& node, const Cidr& prefix) {
+    const auto inside = [&](const std::vector<Cidr>& blocks) {
+        return std::ranges::any_of(blocks, [&](const Cidr& block) { return block.contains(prefix); });
+    };
+    return node.mesh
+               ? (inside(node.foreign) ? WEFT_PEER_DIALS : 0U) | (inside(node.foreign_dialled) ? WEFT_PEER_MESH : 0U)
+               : 0U;
+}
+
 std::vector<NamedPort> named_ports(const k8s::Pod& pod, const std::set<std::string>& names) {
     std::set<NamedPort> ports;
     for (const auto& container : pod.spec.containers) {
@@ -192,13 +202,19 @@ Identities compile_identities(const store::Snapshot& snapshot, const NodeContext
         address(ip, WEFT_IDENTITY_HOST, WEFT_PEER_LOCAL_NODE);
     }
 
+    // Foreign blocks are no policy's: they only carry flags, for themselves and for what lies inside.
+    std::set<Cidr> prefixes(blocks.begin(), blocks.end());
+    prefixes.insert(node.foreign.begin(), node.foreign.end());
+    prefixes.insert(node.foreign_dialled.begin(), node.foreign_dialled.end());
     bool covers_v4 = false;
-    for (const auto& block : blocks) {
+    for (const auto& block : prefixes) {
         IdentityFacts facts;
         facts.blocks = around(blocks, block);
-        const auto id = table.number(std::move(facts), {"NetworkPolicy", "", block.to_string()});
+        const auto id = facts.blocks.empty()
+                            ? WEFT_IDENTITY_WORLD
+                            : table.number(std::move(facts), {"NetworkPolicy", "", block.to_string()});
         if (id != 0) {
-            out.cidrs[{static_cast<__u32>(block.bits()), block.base().raw()}] = {id, 0, 0};
+            out.cidrs[{static_cast<__u32>(block.bits()), block.base().raw()}] = {id, foreign_flags(node, block), 0};
         }
         covers_v4 |= block.bits() < 96;
     }

@@ -143,6 +143,14 @@ public:
         const std::scoped_lock lock(mutex_);
         return current_;
     }
+    std::vector<BundleState> states() const {
+        std::vector<BundleState> all;
+        const std::scoped_lock lock(mutex_);
+        for (const auto& [domain, state] : states_) {
+            all.push_back(state);
+        }
+        return all;
+    }
     void listen(std::function<void()> changed) {
         const std::scoped_lock lock(mutex_);
         changed_ = std::move(changed);
@@ -169,6 +177,7 @@ private:
         auto roots = read_domain(domain);
         const auto trouble =
             roots ? std::string() : fmt::format("trust domain {}: {}", domain.trust_domain, roots.error().message());
+        note(domain, roots ? roots->size() : known.roots.size(), roots.has_value(), trouble);
         const bool told = std::exchange(known.trouble, trouble) == trouble;
         if (!roots) {
             return !told;
@@ -183,6 +192,18 @@ private:
         known.der = std::move(der);
         known.roots = std::move(*roots);
         return true;
+    }
+
+    void note(const FederatedDomain& domain, std::size_t roots, bool read, const std::string& trouble) {
+        const std::scoped_lock lock(mutex_);
+        auto& state = states_[domain.trust_domain];
+        state.trust_domain = domain.trust_domain;
+        state.location = domain.location;
+        state.roots = roots;
+        state.trouble = trouble;
+        if (read) {
+            state.read_at = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+        }
     }
 
     void publish() {
@@ -239,6 +260,7 @@ private:
     mutable std::mutex mutex_;           ///< guards what follows
     std::condition_variable wake_;
     FederatedPtr current_ = std::make_shared<const Federated>();
+    std::map<std::string, BundleState> states_;
     std::function<void()> changed_;
     bool asked_ = false;
     bool stopping_ = false;
@@ -273,6 +295,10 @@ Result<std::unique_ptr<Federation>> Federation::start(std::vector<FederatedDomai
 
 FederatedPtr Federation::current() const {
     return impl_->current();
+}
+
+std::vector<BundleState> Federation::states() const {
+    return impl_->states();
 }
 
 void Federation::listen(std::function<void()> changed) {

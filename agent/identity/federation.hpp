@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,15 @@ struct FederatedDomain {
     std::string trust_domain;
     std::string location; ///< absolute path, or https://...; PEM or a SPIFFE bundle (JSON)
     std::string ca_file; ///< for https: whom to believe; the system's roots when empty
+};
+
+/// What is known of one domain's bundle, for people and metrics.
+struct BundleState {
+    std::string trust_domain;
+    std::string location;
+    std::size_t roots = 0; ///< in force
+    std::optional<Time> read_at; ///< when the roots in force were last read there; nothing: never
+    std::string trouble; ///< why the last reading failed; empty: it did not
 };
 
 /// Immutable.
@@ -39,6 +49,8 @@ public:
 
     /// Never null; the same pointer as long as nothing changed.
     [[nodiscard]] FederatedPtr current() const;
+    /// All domains, in order.
+    [[nodiscard]] std::vector<BundleState> states() const;
     /// Called by the thread after each change.
     void listen(std::function<void()> changed);
     /// Reads again now.

@@ -75,6 +75,10 @@ public:
     [[nodiscard]] TrustPtr trust() const;
     /// What is wrong with the source itself, or with a federated bundle; nothing when all is well.
     [[nodiscard]] std::vector<std::string> troubles() const;
+    /// Bundles of other trust domains that were asked for; those that the source sends by itself are not among them.
+    [[nodiscard]] std::vector<BundleState> bundles() const {
+        return federation_ ? federation_->states() : std::vector<BundleState>();
+    }
 
     // Set before the first run(); called by its thread.
 

@@ -49,11 +49,15 @@ public:
         facts_.cookie = (*dial)->cookie;
         facts_.began_ns = static_cast<std::int64_t>((*dial)->connect_ns);
         const auto view = around_.view();
-        const auto peer = view->peers.find(Ip(facts_.remote.addr));
-        if (peer == view->peers.end()) {
-            return fail(MeshFailure::kUnknownPeer, "the Pod at that address is gone");
+        const Ip target(facts_.remote.addr);
+        if (const auto peer = view->peers.find(target); peer != view->peers.end()) {
+            facts_.peer = peer->second;
+            expected_ = peer->second.to_string();
+        } else if (const auto* domain = view->foreign_domain(target); domain != nullptr) {
+            expected_ = "spiffe://" + *domain; // which of its workloads it is, only the handshake tells
+        } else {
+            return fail(MeshFailure::kUnknownPeer, "neither a Pod nor another trust domain is known at that address");
         }
-        facts_.peer = peer->second;
         const auto context = view->contexts.find(facts_.workload->id);
         if (context == view->contexts.end()) {
             return fail(MeshFailure::kNoCredentials, "see `weft identity list`");
@@ -149,7 +153,7 @@ private:
             return view->authorise(at, peer);
         };
         options.server = facts_.peer;
-        options.resumption_key = facts_.peer->to_string() + " " + to_string(facts_.remote);
+        options.resumption_key = expected_ + " " + to_string(facts_.remote);
         auto handshake = ktls::Handshake::client(context_, wire_.get(), std::move(options));
         if (!handshake) {
             fail(MeshFailure::kNoResources, handshake.error().message());
@@ -242,6 +246,7 @@ private:
     UniqueFd wire_;
     std::optional<ktls::Handshake> handshake_;
     ConnectionFacts facts_;
+    std::string expected_; ///< the identity that the peer must have, or another trust domain, any of whose it may have
     bool kept_; ///< weft-relay holds `app_`, too
     std::size_t attempts_ = 0;
     Poller::Token token_ = 0;

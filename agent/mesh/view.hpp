@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 #include "agent/k8s/objects.hpp"
 #include "weft/base/ip.hpp"
@@ -38,17 +40,31 @@ struct Workload {
     friend bool operator==(const Workload&, const Workload&) = default;
 };
 
+/// Addresses that belong to workloads of another trust domain.
+struct ForeignBlock {
+    Cidr block;
+    std::string trust_domain;
+};
+
 struct View {
     /// By netns cookie.
     std::map<std::uint64_t, std::shared_ptr<const Workload>> workloads;
     /// The identity that the pod at an address of another node may have.
     std::unordered_map<Ip, SpiffeId> peers;
+    /// Addresses of this cluster's pods and nodes, wherever they are: never another trust domain's.
+    std::unordered_set<Ip> own_addresses;
+    /// No two of different trust domains overlap.
+    std::vector<ForeignBlock> foreign;
     /// Certificates in force, by identity; one that is missing or expired is not here, so its connections fail closed.
     std::map<SpiffeId, std::shared_ptr<const ktls::Context>> contexts;
     /// Serial numbers of certificates and identities that the authority has taken back.
     std::set<std::string> revoked;
 
-    /// May `peer` be at `addr`? Asked inside the handshake; the error says what is wrong.
+    /// The other trust domain whose workloads may be at an address; null for addresses of this cluster's, and for
+    /// those that no block holds.
+    [[nodiscard]] const std::string* foreign_domain(const Ip& ip) const;
+    /// May `peer` be at `addr`? A pod's address admits that pod's identity alone; one in a foreign block any identity
+    /// of that block's trust domain; all others nobody. Asked inside the handshake; the error says what is wrong.
     [[nodiscard]] Result<> authorise(const weft_addr& addr, const ktls::Peer& peer) const;
     /// Is an end of it taken back, by name or by number?
     [[nodiscard]] bool is_revoked(const SpiffeId& id, const std::string& serial) const {

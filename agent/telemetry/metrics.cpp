@@ -197,6 +197,18 @@ void add_mesh(Families& out, const admin::MeshHealth& mesh) {
     for (const auto& certificate : mesh.certificates) {
         out.add({{"id", certificate.id}}, certificate.seconds_left);
     }
+    if (!mesh.bundles.empty()) {
+        out.gauge("weft_federation_bundle_roots", "Roots of another trust domain that are believed.");
+        for (const auto& bundle : mesh.bundles) {
+            out.add({{"trust_domain", bundle.trust_domain}}, static_cast<double>(bundle.roots));
+        }
+        out.gauge("weft_federation_bundle_age_seconds", "Time since they were last read where they are.");
+        for (const auto& bundle : mesh.bundles) {
+            if (bundle.age_seconds) {
+                out.add({{"trust_domain", bundle.trust_domain}}, *bundle.age_seconds);
+            }
+        }
+    }
 }
 
 } // namespace

@@ -7,6 +7,7 @@
 #define WEFT_LIB_MESH_BPF_H
 
 #include "lib/call.bpf.h"
+#include "lib/policy.bpf.h"
 #include "maps/mesh.bpf.h"
 
 /*
@@ -20,7 +21,7 @@ static __always_inline bool mesh_wanted(const struct weft_endpoint *workload, co
 
 	if (!(workload->flags & WEFT_ENDPOINT_DIALS) || to->proto != IPPROTO_TCP)
 		return false;
-	peer = bpf_map_lookup_elem(&weft_ipcache, &to->addr);
+	peer = weft_peer_of(&to->addr);
 	if (!peer || !(peer->flags & WEFT_PEER_MESH))
 		return false;
 	mode = bpf_map_lookup_elem(&weft_tls_port, to);

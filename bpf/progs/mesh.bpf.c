@@ -72,7 +72,7 @@ int weft_steer(struct bpf_sk_lookup *ctx)
 	if (mode && *mode == WEFT_TLS_OFF)
 		return SK_PASS;
 	strict = mode ? *mode == WEFT_TLS_STRICT : (workload->flags & WEFT_ENDPOINT_STRICT) != 0;
-	peer = bpf_map_lookup_elem(&weft_ipcache, &remote.addr);
+	peer = weft_peer_of(&remote.addr);
 	if (peer && (peer->flags & WEFT_PEER_DIALS)) {
 		if (!steer_to_agent(ctx, netns))
 			return SK_PASS;

@@ -24,8 +24,8 @@ struct weft_peer {
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_peer) == 16, "no hidden padding");
 #define WEFT_PEER_LOCAL_NODE (1u << 0) /* an address of this node: ingress from it always passes */
-#define WEFT_PEER_MESH (1u << 1)       /* another node's workload that takes mutual TLS, as its agent published */
-#define WEFT_PEER_DIALS (1u << 2) /* another node's workload that may dial by mutual TLS: it wants to be enrolled */
+#define WEFT_PEER_MESH (1u << 1)       /* takes mutual TLS: another node's published workload, or a federated block */
+#define WEFT_PEER_DIALS (1u << 2)      /* may dial by mutual TLS: the same, or a workload that wants to be enrolled */
 
 /* Key of weft_cidr (LPM trie). */
 struct weft_cidr_key {

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+#include "agent/app/option_values.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include "weft/base/spiffe_id.hpp"
+
+namespace weft::app {
+
+Result<> set_text(std::string& target, const std::string& text) {
+    target = text;
+    return {};
+}
+
+Result<> set_choice(std::string& target, const std::string& text, const std::vector<std::string>& choices) {
+    if (std::ranges::find(choices, text) == choices.end()) {
+        return invalid("'{}' is not one of: {}", text, fmt::join(choices, ", "));
+    }
+    target = text;
+    return {};
+}
+
+Result<long> parse_number(const std::string& text, long least, long most) {
+    long value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || value < least || value > most) {
+        return invalid("'{}' is not a number from {} to {}", text, least, most);
+    }
+    return value;
+}
+
+Result<> set_bool(bool& target, const std::string& text) {
+    if (text != "true" && text != "false") {
+        return invalid("'{}' is neither true nor false", text);
+    }
+    target = text == "true";
+    return {};
+}
+
+Result<> set_path(std::string& target, const std::string& text) {
+    if (!text.empty() && text.front() != '/') {
+        return invalid("'{}' is not an absolute path", text);
+    }
+    target = text;
+    while (target.size() > 1 && target.back() == '/') {
+        target.pop_back();
+    }
+    return {};
+}
+
+Result<> set_by_domain(std::map<std::string, std::string>& target, const std::string& text) {
+    std::map<std::string, std::string> read;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const auto equals = word.find('=');
+        if (equals == std::string::npos || equals + 1 == word.size()) {
+            return invalid("'{}' is not TRUST-DOMAIN=VALUE", word);
+        }
+        const auto domain = word.substr(0, equals);
+        WEFT_TRY(check_trust_domain(domain));
+        if (!read.emplace(domain, word.substr(equals + 1)).second) {
+            return invalid("trust domain '{}' stands there twice; give it once", domain);
+        }
+    }
+    target = std::move(read);
+    return {};
+}
+
+Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std::string& text) {
+    std::map<std::string, std::string> texts;
+    WEFT_TRY(set_by_domain(texts, text));
+    std::map<std::string, std::vector<Cidr>> read;
+    for (const auto& [domain, list] : texts) {
+        std::istringstream parts(list);
+        for (std::string part; std::getline(parts, part, ',');) {
+            auto block = Cidr::parse(part);
+            if (!block) {
+                return std::unexpected(block.error().within(domain));
+            }
+            read[domain].push_back(*block);
+        }
+    }
+    target = std::move(read);
+    return {};
+}
+
+std::string text_of(const std::map<std::string, std::string>& by_domain) {
+    std::string text;
+    for (const auto& [domain, value] : by_domain) {
+        text += fmt::format("{}{}={}", text.empty() ? "" : " ", domain, value);
+    }
+    return text;
+}
+
+std::string text_of(const std::map<std::string, std::vector<Cidr>>& by_domain) {
+    std::map<std::string, std::string> texts;
+    for (const auto& [domain, blocks] : by_domain) {
+        auto& list = texts[domain];
+        for (const auto& block : blocks) {
+            list += (list.empty() ? "" : ",") + block.to_string();
+        }
+    }
+    return text_of(texts);
+}
+
+} // namespace weft::app

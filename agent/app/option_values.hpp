@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Texts of the configuration as values: each function sets its target or says what is wrong with the text.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weft/base/ip.hpp"
+#include "weft/base/result.hpp"
+
+namespace weft::app {
+
+Result<> set_text(std::string& target, const std::string& text);
+Result<> set_choice(std::string& target, const std::string& text, const std::vector<std::string>& choices);
+Result<> set_bool(bool& target, const std::string& text);
+/// An absolute path, without slashes at its end; empty is fine.
+Result<> set_path(std::string& target, const std::string& text);
+Result<long> parse_number(const std::string& text, long least, long most);
+
+/// "DOMAIN=VALUE DOMAIN=VALUE", separated by white space; each trust domain once.
+Result<> set_by_domain(std::map<std::string, std::string>& target, const std::string& text);
+/// The same, each value a list of prefixes, separated by commas.
+Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std::string& text);
+
+/// As set_by_domain() and set_blocks() take them.
+std::string text_of(const std::map<std::string, std::string>& by_domain);
+std::string text_of(const std::map<std::string, std::vector<Cidr>>& by_domain);
+
+} // namespace weft::app
