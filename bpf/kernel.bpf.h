@@ -23,6 +23,7 @@
 
 /* include/net/tcp_states.h */
 #define WEFT_TCP_ESTABLISHED 1
+#define WEFT_TCP_FIN_WAIT1 4
 #define WEFT_TCP_FIN_WAIT2 5
 #define WEFT_TCP_TIME_WAIT 6
 #define WEFT_TCP_CLOSE 7
@@ -56,11 +57,14 @@ struct sock {
 	struct sock_common __sk_common;
 	__u8 sk_kern_sock : 1;
 	__u16 sk_protocol;
+	int sk_err;
 };
 
 struct tcp_sock {
 	struct sock __unused_first; /* the real first member is an inet_connection_sock, which starts with a sock */
 	bool is_mptcp;              /* only in kernels with CONFIG_MPTCP */
+	__u64 bytes_acked;
+	__u64 bytes_received;
 };
 
 struct seq_file;

@@ -80,7 +80,8 @@ constexpr Flag kEndpointFlags[] = {{WEFT_ENDPOINT_HOST, "host"},
 constexpr Flag kServiceFlags[] = {{WEFT_SERVICE_AFFINITY, "affinity"}, {WEFT_SERVICE_NODE_PORT, "node-port"}};
 constexpr Flag kPeerFlags[] = {
     {WEFT_PEER_LOCAL_NODE, "local-node"}, {WEFT_PEER_MESH, "takes-tls"}, {WEFT_PEER_DIALS, "dials-tls"}};
-constexpr Flag kConfigFlags[] = {{WEFT_CONFIG_ALLOW_UNKNOWN, "allow-unknown"}, {WEFT_CONFIG_EVENTS_OFF, "events-off"}};
+constexpr Flag kConfigFlags[] = {
+    {WEFT_CONFIG_ALLOW_UNKNOWN, "allow-unknown"}, {WEFT_CONFIG_EVENTS_OFF, "events-off"}, {WEFT_CONFIG_TRACE, "trace"}};
 
 const char* algorithm_name(std::uint16_t algorithm) {
     switch (algorithm) {
@@ -280,8 +281,10 @@ constexpr Known kMaps[] = {
     {{"weft_mesh_lstn", "agent", "the agent's listeners in pods for encrypted connections"}, nullptr},
     {{"weft_mesh_peer", "agent", "who is behind a connection of the agent's to an application"},
      [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{mesh_key_text(n, k),
-                             shown<weft_mesh_peer>(v, [&](const auto& peer) { return "peer=" + n.end(peer.peer); })};
+         return DecodedEntry{mesh_key_text(n, k), shown<weft_mesh_peer>(v, [&](const auto& peer) {
+                                 return "peer=" + n.end(peer.peer) +
+                                        ((peer.flags & WEFT_MESH_PEER_PLAINTEXT) != 0 ? " plaintext" : "");
+                             })};
      }},
     {{"weft_tls_port", "agent", "ports whose mode of mutual TLS is an exception"},
      [](const Namer& n, Bytes k, Bytes v) {

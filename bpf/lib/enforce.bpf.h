@@ -87,7 +87,8 @@ static __always_inline bool enforce_listener(struct weft_passage *p, struct weft
 	struct weft_flow flow;
 
 	socket_uncount(socket);
-	socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH);
+	socket->flags &= (__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH | WEFT_SOCKET_PLAINTEXT |
+	                           WEFT_SOCKET_SENT | WEFT_SOCKET_RECEIVED);
 	socket->role = WEFT_ROLE_NONE;
 	if (!(workload->flags & WEFT_ENDPOINT_ISOLATED_INGRESS)) {
 		/* Whoever calls may come in, so the next packets and connections need no judgement but of their source.

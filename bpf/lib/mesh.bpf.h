@@ -71,6 +71,8 @@ static __always_inline void mesh_recognise(struct weft_socket *socket, const str
 	socket->asked = peer->peer;
 	socket->backend = *remote;
 	socket->flags |= WEFT_SOCKET_MESH;
+	if (peer->flags & WEFT_MESH_PEER_PLAINTEXT)
+		socket->flags |= WEFT_SOCKET_PLAINTEXT;
 	(void)bpf_map_delete_elem(&weft_mesh_peer, &key); /* gone already: as good */
 }
 

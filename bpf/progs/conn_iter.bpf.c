@@ -4,6 +4,23 @@
 #include "lib/sock_ends.bpf.h"
 #include "maps/socket.bpf.h"
 
+/*
+ * The kernel counts sequence numbers, of which SYN and FIN take one each (RFC 9293, section 3.4): our SYN when we
+ * opened the connection, our FIN once acknowledged, the peer's once received.
+ */
+static __always_inline void conn_bytes(struct sock *sk, struct weft_conn *conn)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	__u64 ours, theirs;
+
+	if (!tcp)
+		return;
+	ours = (conn->socket.role == WEFT_ROLE_CLIENT) + (conn->state == WEFT_TCP_FIN_WAIT2);
+	theirs = (sk->__sk_common.skc_flags & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE))) != 0;
+	conn->bytes_sent = tcp->bytes_acked > ours ? tcp->bytes_acked - ours : 0;
+	conn->bytes_received = tcp->bytes_received > theirs ? tcp->bytes_received - theirs : 0;
+}
+
 SEC("iter/bpf_sk_storage_map")
 int weft_conn_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
@@ -21,6 +38,7 @@ int weft_conn_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
 	conn.device = (__u32)sk->__sk_common.skc_bound_dev_if;
 	if (sock_ends(&sk->__sk_common, &conn.local, &conn.remote))
 		return 0;
+	conn_bytes(sk, &conn);
 	/* A full buffer makes the iterator call again for the same socket. */
 	(void)bpf_seq_write(ctx->meta->seq, &conn, sizeof conn);
 	return 0;

@@ -11,7 +11,8 @@ static __always_inline void socket_forget(struct weft_socket *socket)
 {
 	socket_uncount(socket);
 	socket->flags &=
-		(__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH | WEFT_SOCKET_UNSEEN | WEFT_SOCKET_LISTENS);
+		(__u16) ~(WEFT_SOCKET_TRANSLATED | WEFT_SOCKET_MESH | WEFT_SOCKET_UNSEEN | WEFT_SOCKET_LISTENS |
+	                  WEFT_SOCKET_PLAINTEXT | WEFT_SOCKET_SENT | WEFT_SOCKET_RECEIVED);
 	socket->role = WEFT_ROLE_NONE;
 	socket->verdict = WEFT_VERDICT_UNKNOWN;
 	socket->revision = 0;

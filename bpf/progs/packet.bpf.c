@@ -4,6 +4,7 @@
  * sockets that never called connect. Fails closed: the packet is dropped in silence and counted.
  */
 #include "lib/enforce.bpf.h"
+#include "lib/trace.bpf.h"
 
 /* Verdicts of cgroup_skb. On egress, 2 drops without telling the sender EPERM (it looks like a loss). */
 #define WEFT_PASS 1
@@ -102,6 +103,8 @@ static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 	if (socket) {
 		if (socket->flags & WEFT_SOCKET_AGENT)
 			return WEFT_PASS;
+		if ((config->flags & WEFT_CONFIG_TRACE) && stream)
+			trace_payload(skb, socket, direction);
 		if (stream && packet_known(skb, socket, listening, config->revision, direction))
 			return WEFT_PASS;
 		if (stream && !listening && socket->verdict == WEFT_VERDICT_DENY &&

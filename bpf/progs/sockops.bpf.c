@@ -39,7 +39,8 @@ static __always_inline void sockops_ends(struct bpf_sock_ops *ctx, struct weft_e
 	sockops_end(ctx, true, &event->local);
 	sockops_end(ctx, false, &event->remote);
 	if (socket->flags & WEFT_SOCKET_MESH) {
-		event->flags |= WEFT_EVENT_MUTUAL_TLS;
+		if (!(socket->flags & WEFT_SOCKET_PLAINTEXT))
+			event->flags |= WEFT_EVENT_MUTUAL_TLS;
 		event->remote = socket->role == WEFT_ROLE_CLIENT ? socket->backend : socket->asked;
 	}
 	event->asked = socket->flags & WEFT_SOCKET_TRANSLATED ? socket->asked : event->remote;
@@ -142,6 +143,27 @@ static __always_inline __u64 payload_received(struct bpf_sock_ops *ctx)
 	return ctx->bytes_received && fin_received(ctx) ? ctx->bytes_received - 1 : ctx->bytes_received;
 }
 
+/* Whose end ended it? A reset that was received leaves an error at the socket before its state changes. */
+static __always_inline __u8 ending(struct bpf_sock_ops *ctx, __u32 old_state)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tcp;
+
+	switch (old_state) {
+	case WEFT_TCP_FIN_WAIT1:
+	case WEFT_TCP_FIN_WAIT2:
+	case WEFT_TCP_CLOSING:
+	case WEFT_TCP_TIME_WAIT:
+		return WEFT_EVENT_LOCAL_END;
+	case WEFT_TCP_ESTABLISHED:
+	case WEFT_TCP_CLOSE_WAIT: /* an orderly close goes through FIN_WAIT or LAST_ACK */
+		tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+		return WEFT_EVENT_RESET | (tcp && !((struct sock *)tcp)->sk_err ? WEFT_EVENT_LOCAL_END : 0);
+	default:
+		return 0;
+	}
+}
+
 static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 {
 	struct weft_socket *socket = sockops_socket(ctx);
@@ -172,8 +194,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 	event->bytes_received = received;
 	event->srtt_us = ctx->srtt_us >> 3; /* the kernel keeps eighths of a microsecond */
 	event->retransmits = ctx->total_retrans;
-	if (old_state == WEFT_TCP_ESTABLISHED || old_state == WEFT_TCP_CLOSE_WAIT)
-		event->flags |= WEFT_EVENT_RESET; /* an orderly close goes through FIN_WAIT or LAST_ACK */
+	event->flags |= ending(ctx, old_state);
 	event_send(event);
 }
 

@@ -10,12 +10,14 @@
 #define WEFT_EVENT_CLOSE 3      /* a connection that was announced has ended */
 #define WEFT_EVENT_DENIED 4     /* refused or dropped; `reason` says why */
 #define WEFT_EVENT_NO_BACKEND 5 /* the Service has no usable backend */
-#define WEFT_EVENT_KIND_COUNT 6
+#define WEFT_EVENT_FIRST_BYTE 6 /* while WEFT_CONFIG_TRACE is set: payload in `direction` for the first time */
+#define WEFT_EVENT_KIND_COUNT 7
 
 /* weft_event.flags */
 #define WEFT_EVENT_PACKET (1u << 0)     /* seen at packet level, not at a call */
 #define WEFT_EVENT_RESET (1u << 1)      /* the connection ended by a reset */
 #define WEFT_EVENT_MUTUAL_TLS (1u << 2) /* its bytes cross the wire by mutual TLS */
+#define WEFT_EVENT_LOCAL_END (1u << 3)  /* close: `local` ended it, by the first FIN or by a reset */
 
 struct weft_event {
 	__u64 time_ns;                /* CLOCK_MONOTONIC */
@@ -48,6 +50,7 @@ struct weft_config {
 WEFT_STATIC_ASSERT(sizeof(struct weft_config) == 16, "no hidden padding");
 #define WEFT_CONFIG_ALLOW_UNKNOWN (1u << 0) /* unknown workloads pass instead of being refused */
 #define WEFT_CONFIG_EVENTS_OFF (1u << 1)    /* no flow events; counters only */
+#define WEFT_CONFIG_TRACE (1u << 2)         /* somebody traces connections: first bytes are events, too */
 
 /* Per-CPU value of weft_counters, index: kind of enum weft_counter. */
 #define WEFT_COUNTERS(X)                                                                      \

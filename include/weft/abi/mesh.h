@@ -26,9 +26,10 @@ WEFT_STATIC_ASSERT(sizeof(struct weft_mesh_dial) == 64, "no hidden padding");
 /* Value of weft_mesh_peer, written by the agent before it connects to an application: who is really calling. */
 struct weft_mesh_peer {
 	struct weft_addr_port peer; /* the client's own end on the wire */
-	__u32 pad;                  /* zero */
+	__u32 flags;                /* WEFT_MESH_PEER_* */
 };
 WEFT_STATIC_ASSERT(sizeof(struct weft_mesh_peer) == 24, "no hidden padding");
+#define WEFT_MESH_PEER_PLAINTEXT (1u << 0) /* it came unencrypted, and a permissive workload takes it as it came */
 
 /* Value of weft_tls_port; its key is struct weft_addr_port, a workload's own: the mode of a port that is an exception.
  */

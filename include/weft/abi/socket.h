@@ -20,9 +20,12 @@
 #define WEFT_SOCKET_AGENT (1u << 2)      /* made by the agent itself: hooks leave it alone */
 #define WEFT_SOCKET_OPEN (1u << 3)       /* an open event was sent; a close event is owed */
 #define WEFT_SOCKET_MESH (1u << 4)       /* its other end is the agent, on loopback; `asked`, `backend` tell the peer */
-#define WEFT_SOCKET_CARRIER (1u << 5) /* the agent's end of an encrypted connection: judged, but no flow of its own */
-#define WEFT_SOCKET_UNSEEN (1u << 6)  /* it has a verdict, but the source of what it sends has not been checked */
-#define WEFT_SOCKET_LISTENS (1u << 7) /* `verdict` was found while it listened; what it accepts inherits that */
+#define WEFT_SOCKET_CARRIER (1u << 5)   /* the agent's end of an encrypted connection: judged, but no flow of its own */
+#define WEFT_SOCKET_UNSEEN (1u << 6)    /* it has a verdict, but the source of what it sends has not been checked */
+#define WEFT_SOCKET_LISTENS (1u << 7)   /* `verdict` was found while it listened; what it accepts inherits that */
+#define WEFT_SOCKET_PLAINTEXT (1u << 8) /* with WEFT_SOCKET_MESH: the agent hands it on as it came, unencrypted */
+#define WEFT_SOCKET_SENT (1u << 9)      /* WEFT_CONFIG_TRACE: its first payload was announced */
+#define WEFT_SOCKET_RECEIVED (1u << 10) /* the same for what it receives */
 
 struct weft_socket {
 	__u64 netns;                   /* netns cookie: names the workload */
@@ -62,7 +65,9 @@ struct weft_conn {
 	__u64 cookie;                 /* socket cookie */
 	__u32 state;                  /* TCP_ESTABLISHED .. as in the kernel's tcp_states.h */
 	__u32 device;                 /* interface index of SO_BINDTODEVICE; 0: none */
+	__u64 bytes_sent;             /* TCP: payload that the other end acknowledged */
+	__u64 bytes_received;         /* TCP: payload that arrived */
 };
-WEFT_STATIC_ASSERT(sizeof(struct weft_conn) == 144, "no hidden padding");
+WEFT_STATIC_ASSERT(sizeof(struct weft_conn) == 160, "no hidden padding");
 
 #endif
