@@ -3,12 +3,11 @@
 #include "weft/ktls/relay_client.hpp"
 
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
+
+#include "ktls/message/message.hpp"
 
 namespace weft::ktls {
 
@@ -42,11 +41,9 @@ std::string_view relay_status_text(std::uint16_t status) {
 
 Result<RelayClient> RelayClient::connect(const std::string& path) {
     sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) {
+    if (!unix_address(path.c_str(), address)) {
         return invalid("relay socket '{}': the path is too long", path);
     }
-    std::memcpy(address.sun_path, path.data(), path.size());
     UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         return system_failure("relay socket '{}'", path);
@@ -55,23 +52,9 @@ Result<RelayClient> RelayClient::connect(const std::string& path) {
 }
 
 Result<> RelayClient::send(const weft_relay_request& request, std::span<const int> fds, std::string_view label) {
-    std::array<iovec, 2> vector{iovec{const_cast<weft_relay_request*>(&request), sizeof request},
-                                iovec{const_cast<char*>(label.data()), label.size()}};
-    const std::size_t count = fds.size();
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = vector.data();
-    message.msg_iovlen = label.empty() ? 1 : 2;
-    if (count > 0) {
-        message.msg_control = control.data();
-        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-        auto* rights = CMSG_FIRSTHDR(&message);
-        rights->cmsg_level = SOL_SOCKET;
-        rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
-        std::memcpy(CMSG_DATA(rights), fds.data(), count * sizeof(int));
-    }
-    if (::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+    const std::array<iovec, 2> parts{iovec{const_cast<weft_relay_request*>(&request), sizeof request},
+                                     iovec{const_cast<char*>(label.data()), label.size()}};
+    if (send_message(fd_.get(), parts, fds) < 0) {
         return system_failure("request to weft-relay");
     }
     return {};
@@ -149,14 +132,8 @@ Result<> RelayClient::go_on(std::uint64_t id, std::uint32_t changed) {
 
 Result<std::optional<RelayMessage>> RelayClient::read_one() {
     std::array<char, WEFT_RELAY_ANSWER> buffer; // NOLINT(cppcoreguidelines-pro-type-member-init): filled by recvmsg
-    iovec vector{buffer.data(), buffer.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const auto size = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    iovec part{buffer.data(), buffer.size()};
+    auto [size, flags, fds, count] = receive_message(fd_.get(), {&part, 1}, MSG_CMSG_CLOEXEC);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
         return std::nullopt;
     }
@@ -164,11 +141,8 @@ Result<std::optional<RelayMessage>> RelayClient::read_one() {
         return system_failure("answer of weft-relay");
     }
     RelayMessage result;
-    if (const auto* rights = CMSG_FIRSTHDR(&message);
-        rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-        result.peer = UniqueFd(fd);
+    for (std::size_t i = 0; i < count; ++i) {
+        result.peer = UniqueFd(fds.at(i));
     }
     const auto got = static_cast<std::size_t>(size);
     if (got == 0) {

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <unordered_map>
 
 #include "ktls/relay/memory.hpp"
@@ -13,58 +14,66 @@ namespace weft::relay {
 
 class Keeper {
 public:
-    explicit Keeper(Memory& memory);
+    explicit Keeper(Shared& shared);
     Keeper(const Keeper&) = delete;
     Keeper& operator=(const Keeper&) = delete;
     /// Until SIGTERM. Returns the exit code.
     int run();
 
 private:
+    // The child, and the next program: keeper.cpp.
     void start_child();
-    void reap();
-    void serve_child();
+    void serve_child(Slot& slot);
+    void finish(Slot& slot);
 
-    void accept_client();
-    void drop_client(int client);
-    void serve(int client);
-    /// What came in one message.
+    // The protocol: control.cpp. An operation returns the status to answer with, or kLater.
     struct Request {
         weft_relay_request head;
         std::uint8_t label[WEFT_RELAY_LABEL];
         std::uint32_t label_size;
-        int fds[2];
-        std::size_t count; ///< of fds
+        std::array<int, 2> fds; ///< by side; closed afterwards, unless the operation sets count to 0
+        std::size_t count;
+        Slot* slot; ///< that has the request's id, if there is one
     };
-    std::uint16_t carry_out(int client, const Request& request, bool& answered);
-    std::uint16_t hand_over(const Request& request);
-    std::uint16_t keep(const Request& request);
-    std::uint16_t close(std::uint64_t id);
-    std::uint16_t go_on(const weft_relay_request& request);
-    Slot* take_slot(const Request& request, std::uint32_t* number);
-    void drop_kept(std::uint32_t number);
-    void release(std::uint32_t number);
-    void fetch(int client, std::uint64_t id);
-    void list(int client, const weft_relay_request& request);
-    void hello(int client);
-    void hold(int client, const weft_relay_request& request);
-    void upgrade(int client);
-    void answer(int client, std::uint16_t op, std::uint64_t id, std::uint16_t status, int fd = -1);
-    void send(int client, const void* message, std::size_t size, int fd = -1);
-    bool try_send(int client, const void* message, std::size_t size, int fd);
+    struct Operation {
+        std::uint16_t (Keeper::*carry_out)(int client, Request& request);
+        std::uint32_t needs; ///< states as bits: one of them the slot must be in, unless it is 0
+    };
+    static const Operation kOperations[];
+    std::uint16_t hello(int client, Request& request);
+    std::uint16_t take(int client, Request& request);
+    std::uint16_t list(int client, Request& request);
+    std::uint16_t drop(int client, Request& request);
+    std::uint16_t watch(int client, Request& request);
+    std::uint16_t upgrade(int client, Request& request);
+    std::uint16_t hold(int client, Request& request);
+    std::uint16_t go_on(int client, Request& request);
+    std::uint16_t fetch(int client, Request& request);
 
-    void finish(std::uint32_t number);
-    void tell(std::uint32_t number, std::uint16_t state, std::uint16_t reason, std::uint32_t detail);
+    void accept_client();
+    void drop_client(int client);
+    void serve(int client);
+    void answer(int client, std::uint16_t op, std::uint64_t id, std::uint16_t status);
+    void tell(const Slot& slot, std::uint16_t state, std::uint16_t reason, std::uint32_t detail);
     void send_events();
-    /// The slot of a connection, or of a kept socket, that is in `state`; null when there is none.
-    Slot* find(std::uint64_t id, SlotState state = kCarried, std::uint32_t* number = nullptr);
-    static weft_relay_entry entry_of(const Slot& slot);
+    Slot* free_slot(std::uint64_t id);
+    void release(Slot& slot);
 
-    Memory& memory_;
+    Shared& shared_;
     pid_t child_ = -1;
     std::uint64_t child_started_ns_ = 0;
-    std::uint32_t lowest_free_ = 0; ///< no slot below it is free
+    std::uint32_t lowest_free_ = 0;                          ///< no slot below it is free
     std::unordered_map<std::uint64_t, std::uint32_t> by_id_; ///< slots that are carried or kept
-    int signals_ = -1;
+    /// The answer in the making: what an operation puts here goes out with its status.
+    struct {
+        weft_relay_answer head;
+        std::uint8_t body[WEFT_RELAY_ANSWER - sizeof(weft_relay_answer)];
+    } reply_{};
+    std::size_t body_size_ = 0;
+    int reply_fd_ = -1; ///< goes with it, and stays ours
 };
+
+/// CLOCK_BOOTTIME.
+std::uint64_t now_ns();
 
 } // namespace weft::relay

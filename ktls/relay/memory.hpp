@@ -2,7 +2,7 @@
 // All that weft-relay knows, in one memory file that parent and child share and that outlives both programs: which
 // descriptor belongs to what, which pipe serves which direction, which ends were seen. Written before the act it tells
 // of, so that whoever dies leaves nothing unknown. Descriptor numbers mean the same to both, as the child shares the
-// parent's descriptor table.
+// parent's descriptor table. The file is as large as it can ever get, but what nobody touches takes no memory.
 #pragma once
 
 #include <atomic>
@@ -15,32 +15,44 @@
 namespace weft::relay {
 
 /// Raised whenever something below changes its place or meaning: a program takes over only what it knows.
-inline constexpr std::uint32_t kLayout = 2;
-inline constexpr std::size_t kMaxClients = 16;
-inline constexpr std::size_t kMaxThreads = 16;
+inline constexpr std::uint32_t kLayout = 3;
+inline constexpr std::uint32_t kMostSlots = 131072;
+inline constexpr std::uint32_t kMostPipes = 4096;
+inline constexpr std::size_t kMostClients = 16;
+inline constexpr std::uint32_t kMostThreads = 16;
 inline constexpr std::size_t kEvents = 4096;
 inline constexpr std::size_t kLongestPath = 512;
 
-/// One direction of a connection: 0 carries from application to peer, 1 from peer to application.
+/// The two ends of a connection. The direction that begins at one has its number: 0 goes from application to peer.
+enum Side : int { kApp, kPeer };
+
+/// How far a direction came.
+enum Progress : std::uint8_t {
+    kOpen,
+    kSourceEnded, ///< the source will send no more
+    kAlertSent,   ///< the destination has our close_notify
+    kClosed,      ///< the destination is shut down for writing: nothing is left to do
+};
+
+/// One direction of a connection.
 struct Half {
     std::atomic<std::uint64_t> bytes;
-    std::atomic<std::uint32_t> pipe;      ///< number + 1 of the pipe that may hold data; 0: none
-    std::atomic<std::uint8_t> ended;      ///< the source will send no more
-    std::atomic<std::uint8_t> alert_sent; ///< the destination has our close_notify
-    std::atomic<std::uint8_t> closed;     ///< the destination is shut down for writing: nothing is left to do
-    std::atomic<std::uint8_t> limit_told; ///< key_limit was reached and said
-    std::atomic<std::uint64_t> limit_at;  ///< value of `bytes` at which that happens; 0: never
+    std::atomic<std::uint64_t> spent;    ///< of key_limit, under the key in use
+    std::atomic<std::uint32_t> pipe;     ///< number + 1 of the pipe that may hold data; 0: none
+    std::atomic<std::uint8_t> progress;
 };
 
 enum SlotState : std::uint32_t {
     kFree,    ///< the parent's
     kCarried, ///< the child's
     kEnded,   ///< the parent's: descriptors are to be closed
-    kKept,    ///< the parent's: `app` is held for the next agent
+    kKept,    ///< the parent's: one socket is held for the next agent
 };
 
-/// Events that were sent and are not answered yet: limits as WEFT_RELAY_NEW_SEND_KEY and _RECEIVE_KEY, and this.
-inline constexpr std::uint8_t kToldRekey = 4;
+/// What the child has to say of a connection, as bits: WEFT_RELAY_NEW_SEND_KEY and _RECEIVE_KEY when key_limit is
+/// reached that way, and these.
+inline constexpr std::uint8_t kPeerRekeyed = 4; ///< its KeyUpdate was read; records of its new key wait
+inline constexpr std::uint8_t kHeld = 8;        ///< nothing more is sent to the peer
 
 struct Slot {
     std::atomic<std::uint32_t> state;
@@ -48,18 +60,20 @@ struct Slot {
     std::uint64_t id;
     std::uint64_t key_limit; ///< of each key
     std::uint64_t started_ns;
-    int app;
-    int peer;
+    int fds[2]; ///< by side; of a kept one only the application's
     std::atomic<std::uint32_t> generation; ///< counts the connections that had this slot
     std::atomic<std::uint32_t> detail;
     std::atomic<std::uint16_t> reason;
     std::atomic<std::uint8_t> close_wanted;
     std::atomic<std::uint8_t> hold_wanted; ///< 1 while nothing may be sent to the peer
-    std::atomic<std::uint8_t> held;        ///< the child has stopped sending
-    std::atomic<std::uint8_t> rekey_wanted; ///< the peer's KeyUpdate was read; records of its new key wait
-    std::uint8_t told;                     ///< the parent's: see kToldRekey
-    std::int8_t hold_client;               ///< the parent's: who waits for `held`, -1: nobody
+    std::atomic<std::uint8_t> news;        ///< the child's, until the parent says that it is settled
+    std::uint8_t told;                     ///< the parent's: news that it has passed on
+    std::int8_t hold_client;               ///< the parent's: who waits for kHeld, -1: nobody
     Half half[2];
+
+    [[nodiscard]] bool is_tls(int side) const {
+        return (flags & (side == kApp ? WEFT_RELAY_APP_TLS : WEFT_RELAY_PEER_TLS)) != 0;
+    }
 };
 static_assert(sizeof(Slot) <= 128, "an idle connection must stay small");
 
@@ -74,85 +88,68 @@ struct Pipe {
     int write; ///< both -1 while the pipe is not made
 };
 
-struct Header {
+/// Slots that somebody has to look at.
+class Marks {
+public:
+    /// Before the eventfd is written.
+    void set(std::uint32_t slot) { words_[slot / 64].fetch_or(std::uint64_t{1} << slot % 64); }
+    /// Calls `visit(slot)` once for each of the first `slots` that is set, after the eventfd was read.
+    template <typename Visit>
+    void take(std::uint32_t slots, Visit visit) {
+        for (std::uint32_t word = 0; word * 64 < slots; ++word) {
+            const bool any = words_[word].load(std::memory_order_relaxed) != 0;
+            for (auto bits = any ? words_[word].exchange(0) : 0; bits != 0; bits &= bits - 1) {
+                visit(word * 64 + static_cast<std::uint32_t>(__builtin_ctzll(bits)));
+            }
+        }
+    }
+
+private:
+    std::atomic<std::uint64_t> words_[kMostSlots / 64];
+};
+
+/// The mapped file.
+struct Shared {
     std::uint32_t layout;
-    std::uint32_t threads;
-    std::uint32_t slots;
-    std::uint32_t pipes;
-    int listener;
-    int to_parent;                   ///< eventfd
-    int to_child[kMaxThreads];       ///< eventfds
-    int epoll[kMaxThreads];          ///< the child's, made anew by the parent for each child
-    int clients[kMaxClients];        ///< -1: free
-    std::int32_t watcher;            ///< index of the client that gets events, -1: none
-    std::int32_t upgrading;          ///< index of the client that waits for the new program, -1: none
+    std::uint32_t threads; ///< a slot and a pipe belong to the thread `number % threads`
+    std::uint32_t room;    ///< slots in use
+    std::uint32_t pool;    ///< pipes in use
     std::uint32_t child_deaths;
     std::uint32_t upgrades;
-    std::uint32_t connections;
-    std::uint32_t kept;
-    std::atomic<std::uint32_t> touched; ///< no slot from here on was ever used
     std::uint64_t accepted;
     std::uint64_t refused;
     std::uint64_t events_lost;
+    int file;
+    int listener;
+    int to_parent;               ///< eventfd
+    int to_child[kMostThreads];  ///< eventfds
+    int epoll[kMostThreads];     ///< the child's, made anew by the parent for each child
+    int clients[kMostClients];   ///< -1: free
+    int watcher;                 ///< index of the client that gets events, -1: none
+    int upgrading;               ///< index of the client that waits for the new program, -1: none
+    std::atomic<std::uint32_t> touched; ///< no slot from here on was ever used
     std::uint32_t first_event;
     std::uint32_t event_count;
     char program[kLongestPath];
     weft_relay_entry events[kEvents];
-};
+    Pipe pipes[kMostPipes];
+    Marks for_parent;
+    Marks for_child[kMostThreads];
+    Slot slots[kMostSlots];
+    Label labels[kMostSlots];
 
-/// The mapped file.
-class Memory {
-public:
-    /// A new file for so many slots and pipes. False: errno.
-    bool create(std::uint32_t slots, std::uint32_t pipes, std::uint32_t threads);
-    /// Takes over what an earlier program left in `fd`. False: errno, EPROTO for another layout.
-    bool resume(int fd);
+    /// A new file. Null: errno.
+    static Shared* create(std::uint32_t room, std::uint32_t pool, std::uint32_t threads);
+    /// What an earlier program left in `file`. Null: errno, EPROTO for another layout.
+    static Shared* resume(int file);
 
-    [[nodiscard]] int fd() const { return fd_; }
-    Header& header() { return *header_; }
-    std::span<Slot> slots() { return {slots_, header_->slots}; }
     /// Those that may hold something; the rest is memory that nobody needs to touch.
-    std::span<Slot> touched_slots() { return {slots_, header_->touched.load()}; }
-    Label& label(std::uint32_t slot) { return labels_[slot]; }
-    std::span<Pipe> pipes() { return {pipes_, header_->pipes}; }
-    /// Tells the child's thread of that slot, or the parent, to look at it. Bits are set before the eventfd is written.
-    void tell_child(std::uint32_t slot);
-    void tell_parent(std::uint32_t slot);
-    /// Calls `visit(slot)` for each slot that was told, once.
-    template <typename Visit>
-    void take_from_parent(std::uint32_t thread, Visit visit) {
-        take(child_bits_ + thread * words(), visit);
-    }
-    template <typename Visit>
-    void take_from_child(Visit visit) {
-        take(parent_bits_, visit);
-    }
-
-private:
-    using Word = std::atomic<std::uint64_t>;
-    [[nodiscard]] std::size_t words() const { return (header_->slots + 63) / 64; }
-    template <typename Visit>
-    void take(Word* bits_of, Visit visit) {
-        for (std::size_t word = 0; word < words(); ++word) {
-            if (bits_of[word].load(std::memory_order_relaxed) == 0) {
-                continue;
-            }
-            for (auto bits = bits_of[word].exchange(0); bits != 0; bits &= bits - 1) {
-                visit(static_cast<std::uint32_t>(word * 64) + static_cast<std::uint32_t>(__builtin_ctzll(bits)));
-            }
-        }
-    }
-    bool map(std::size_t size);
-    void lay_out(std::uint32_t slots, std::uint32_t pipes);
-
-    int fd_ = -1;
-    void* base_ = nullptr;
-    Header* header_ = nullptr;
-    Slot* slots_ = nullptr;
-    Pipe* pipes_ = nullptr;
-    Label* labels_ = nullptr;
-    Word* child_bits_ = nullptr;
-    Word* parent_bits_ = nullptr;
+    std::span<Slot> used() { return {slots, touched.load()}; }
+    [[nodiscard]] std::uint32_t number_of(const Slot& slot) const { return static_cast<std::uint32_t>(&slot - slots); }
+    Label& label_of(const Slot& slot) { return labels[number_of(slot)]; }
+    /// Tells the child's thread of that slot, or the parent, to look at it.
+    void tell_child(const Slot& slot);
+    void tell_parent(const Slot& slot);
 };
 
 } // namespace weft::relay

@@ -3,10 +3,12 @@
 // tells them one by one.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <linux/sockios.h>
@@ -16,11 +18,7 @@
 
 namespace weft::relay {
 
-using ktls::Control;
 using ktls::Found;
-using ktls::push;
-using ktls::send_close_notify;
-using ktls::take_control;
 
 namespace {
 
@@ -29,219 +27,184 @@ constexpr std::uint32_t kWorthFilling = 8192; // a source that gave this much pr
 constexpr std::uint32_t kFullEnough = 49152;
 constexpr int kRounds = 16; // at most so many fillings in one turn, then others have theirs
 
-struct Ends {
-    int source;
-    int destination;
-    bool source_tls;
-    bool destination_tls;
-};
-
-Ends ends_of(const Slot& slot, int direction) {
-    const bool app_tls = (slot.flags & WEFT_RELAY_APP_TLS) != 0;
-    const bool peer_tls = (slot.flags & WEFT_RELAY_PEER_TLS) != 0;
-    return direction == 0 ? Ends{slot.app, slot.peer, app_tls, peer_tls} : Ends{slot.peer, slot.app, peer_tls, app_tls};
-}
-
 } // namespace
 
-Worker::Flow Worker::move(std::uint32_t number, int direction) {
-    Slot& slot = memory_.slots()[number];
-    Half& half = slot.half[direction];
-    if (direction == 0 && slot.hold_wanted.load() != 0) {
-        // What was spliced is in whole records, and none follows until the keys are changed.
-        if (slot.held.exchange(1) == 0) {
-            memory_.tell_parent(number);
-        }
-        return Flow::kWaits;
-    }
-    if (half.closed.load() != 0) {
-        return Flow::kClosed;
-    }
+void Worker::move(const Stream& stream) {
     for (int round = 0; round < kRounds; ++round) {
-        bool empty = false;
-        if (local(number).in_pipe[direction] == 0 && half.ended.load() == 0) {
-            if (const Flow flow = fill(number, direction, empty); flow != Flow::kMore) {
-                return flow;
-            }
+        if (stream.slot.state.load() != kCarried || stream.half.progress.load() == kClosed ||
+            (stream.from == kApp && stream.slot.hold_wanted.load() != 0)) {
+            return;
         }
-        if (local(number).in_pipe[direction] > 0) {
-            if (const Flow flow = drain(number, direction); flow != Flow::kMore) {
-                return flow;
-            }
-        } else if (half.ended.load() != 0) {
-            return close_half(number, direction);
-        } else if (empty) {
-            detach(number, direction);
-            return Flow::kWaits;
+        if (stream.in_pipe == 0 && stream.half.progress.load() == kOpen && !fill(stream)) {
+            return;
+        }
+        if (stream.in_pipe > 0 && !drain(stream)) {
+            return;
+        }
+        if (stream.in_pipe == 0 && stream.half.progress.load() != kOpen && !close_half(stream)) {
+            return;
         }
     }
-    return Flow::kMore;
+    detach(stream); // the pipe is empty, and perhaps the source, too: then nothing would come
+    register_again(stream.slot, stream.from, EPOLL_CTL_MOD);
 }
 
-// Source to pipe. `empty`: the source has nothing, and the pipe neither.
-Worker::Flow Worker::fill(std::uint32_t number, int direction, bool& empty) {
-    Slot& slot = memory_.slots()[number];
-    const Ends ends = ends_of(slot, direction);
-    if (direction == 1 && slot.rekey_wanted.load() != 0) {
-        empty = true; // what follows waits for its key
-        return Flow::kMore;
-    }
-    if (!attach(number, direction)) {
-        return Flow::kWaits;
-    }
-    std::uint32_t& in_pipe = local(number).in_pipe[direction];
-    const int write_end = memory_.pipes()[slot.half[direction].pipe.load() - 1].write;
-    while (in_pipe < kFullEnough) {
-        const auto got = ::splice(ends.source, nullptr, write_end, nullptr, kAtOnce, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-        if (got > 0) {
-            in_pipe += static_cast<std::uint32_t>(got);
-            if (in_pipe < kWorthFilling) {
-                return Flow::kMore;
-            }
-            continue;
-        }
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0 && errno == EAGAIN) {
-            // Else it may be the pipe that is full, or the mark that is passed once the pipe is empty.
-            empty = in_pipe == 0 && !pass_mark(number, direction);
-            return Flow::kMore;
-        }
-        if (in_pipe > 0) {
-            return Flow::kMore; // deliver first; the same answer comes again
-        }
-        if (got == 0 && !ends.source_tls) {
-            if (!pass_mark(number, direction)) { // an urgent byte hides what is behind it, also the end
-                slot.half[direction].ended.store(1);
-            }
-            return Flow::kMore;
-        }
-        if (ends.source_tls && (got == 0 || errno == EINVAL || errno == EIO || errno == EKEYEXPIRED)) {
-            return on_control(number, direction, got == 0);
-        }
-        return end_broken(number, direction == 0, errno);
-    }
-    return Flow::kMore;
-}
-
-// splice stops before an urgent byte for ever. It goes on as an ordinary one, as TLS has no other; true: it did.
-bool Worker::pass_mark(std::uint32_t number, int direction) {
-    const Slot& slot = memory_.slots()[number];
-    const Ends ends = ends_of(slot, direction);
-    int at_mark = 0;
-    char byte = 0;
-    if (!local(number).urgent[direction] || ends.source_tls || ::ioctl(ends.source, SIOCATMARK, &at_mark) != 0 ||
-        at_mark == 0 || ::read(ends.source, &byte, 1) != 1) {
+// Source to pipe.
+bool Worker::fill(const Stream& stream) {
+    if (stream.from == kPeer && (stream.slot.news.load() & kPeerRekeyed) != 0) {
+        detach(stream); // what follows waits for its key
         return false;
     }
-    // The pipe is empty, so there is room.
-    const auto put = ::write(memory_.pipes()[slot.half[direction].pipe.load() - 1].write, &byte, 1);
-    local(number).in_pipe[direction] += put == 1 ? 1U : 0U;
-    return put == 1;
+    if (!attach(stream)) {
+        return false;
+    }
+    while (stream.in_pipe < kFullEnough) {
+        const auto got = ::splice(stream.source, nullptr, pipe_of(stream).write, nullptr, kAtOnce,
+                                  SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (got > 0) {
+            stream.in_pipe += static_cast<std::uint32_t>(got);
+            if (stream.from == kPeer && !spend(stream, static_cast<std::uint32_t>(got))) {
+                return false;
+            }
+            if (stream.in_pipe < kWorthFilling) {
+                return true;
+            }
+        } else if (got == 0 || errno != EINTR) {
+            const int code = got == 0 ? 0 : errno;
+            if (stream.in_pipe > 0 || pass_mark(stream)) {
+                return true; // deliver first; the same answer comes again
+            }
+            if (code == EAGAIN) {
+                detach(stream);
+                return false;
+            }
+            if (stream.source_tls && (code == 0 || code == EINVAL || code == EIO || code == EKEYEXPIRED)) {
+                return on_control(stream, code == 0);
+            }
+            if (code == 0) {
+                stream.half.progress.store(kSourceEnded);
+                return true;
+            }
+            return end_broken(stream.slot, stream.from, code);
+        }
+    }
+    return true;
+}
+
+// splice stops before an urgent byte for ever, which also hides the end behind it. It goes on as an ordinary one, as
+// TLS has no other; true: it did.
+bool Worker::pass_mark(const Stream& stream) {
+    int at_mark = 0;
+    char byte = 0;
+    if (!stream.urgent || stream.source_tls || ::ioctl(stream.source, SIOCATMARK, &at_mark) != 0 || at_mark == 0 ||
+        ::read(stream.source, &byte, 1) != 1) {
+        return false;
+    }
+    stream.in_pipe += ::write(pipe_of(stream).write, &byte, 1) == 1 ? 1U : 0U; // it is empty, so there is room
+    return stream.in_pipe > 0;
 }
 
 // Pipe to destination. The exact byte count, and never SPLICE_F_MORE: 6.12 leaves the last record open else.
-Worker::Flow Worker::drain(std::uint32_t number, int direction) {
-    Slot& slot = memory_.slots()[number];
-    Half& half = slot.half[direction];
-    const Ends ends = ends_of(slot, direction);
-    std::uint32_t& in_pipe = local(number).in_pipe[direction];
-    const int read_end = memory_.pipes()[half.pipe.load() - 1].read;
-    while (in_pipe > 0) {
-        const auto put =
-            ::splice(read_end, nullptr, ends.destination, nullptr, in_pipe, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+bool Worker::drain(const Stream& stream) {
+    while (stream.in_pipe > 0) {
+        const auto put = ::splice(pipe_of(stream).read, nullptr, stream.destination, nullptr, stream.in_pipe,
+                                  SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        const int code = put < 0 ? errno : EPIPE;
         if (put > 0) {
-            in_pipe -= static_cast<std::uint32_t>(put);
-            const auto total = half.bytes.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(put);
-            half.bytes.store(total, std::memory_order_relaxed);
-            if (const auto limit = half.limit_at.load(); limit != 0 && total >= limit && half.limit_told.load() == 0) {
-                half.limit_told.store(1);
-                if ((slot.flags & WEFT_RELAY_LIMIT_CLOSE) != 0) {
-                    return end(number, WEFT_RELAY_REASON_KEY_LIMIT, 0);
-                }
-                memory_.tell_parent(number);
+            stream.in_pipe -= static_cast<std::uint32_t>(put);
+            stream.half.bytes.fetch_add(static_cast<std::uint64_t>(put), std::memory_order_relaxed);
+            if (stream.from == kApp && !spend(stream, static_cast<std::uint32_t>(put))) {
+                return false;
             }
-            if (in_pipe > 0 && ends.destination_tls) {
-                push(ends.destination); // 6.1 may have left it unsent, and would then wait for ever
-            }
-            continue;
+        } else if (code != EAGAIN && code != EINTR) {
+            return end_broken(stream.slot, 1 - stream.from, code);
         }
-        if (put < 0 && errno == EINTR) {
-            continue;
+        if (stream.in_pipe > 0 && stream.destination_tls) {
+            ktls::push(stream.destination); // 6.1 may have left it unsent, and would then wait for ever
         }
-        if (put < 0 && errno == EAGAIN) {
-            if (ends.destination_tls) {
-                push(ends.destination);
-            }
-            return Flow::kWaits;
+        if (put < 0 && code == EAGAIN) {
+            return false;
         }
-        return end_broken(number, direction == 1, put < 0 ? errno : EPIPE);
     }
-    return Flow::kMore;
+    return true;
+}
+
+// A record of one byte wears a key as much as a full one, and one splice makes or takes one record for each 16 KiB.
+bool Worker::spend(const Stream& stream, std::uint32_t bytes) {
+    const std::uint64_t cost = std::max(bytes, std::uint32_t{WEFT_RELAY_LEAST_SPENT});
+    const std::uint64_t spent = stream.half.spent.fetch_add(cost) + cost; // the parent may begin anew at any moment
+    if (stream.slot.key_limit == 0 || spent < stream.slot.key_limit) {
+        return true;
+    }
+    if ((stream.slot.flags & WEFT_RELAY_LIMIT_CLOSE) != 0) {
+        return end(stream.slot, WEFT_RELAY_REASON_KEY_LIMIT, 0);
+    }
+    say(stream.slot, stream.from == kApp ? WEFT_RELAY_NEW_SEND_KEY : WEFT_RELAY_NEW_RECEIVE_KEY);
+    return true;
 }
 
 // The source ended and everything is delivered: say so to the destination.
-Worker::Flow Worker::close_half(std::uint32_t number, int direction) {
-    Slot& slot = memory_.slots()[number];
-    Half& half = slot.half[direction];
-    const Ends ends = ends_of(slot, direction);
-    detach(number, direction);
-    if (ends.destination_tls && half.alert_sent.load() == 0) {
-        const int code = send_close_notify(ends.destination);
+bool Worker::close_half(const Stream& stream) {
+    detach(stream);
+    if (stream.destination_tls && stream.half.progress.load() == kSourceEnded) {
+        const int code = ktls::send_close_notify(stream.destination);
         if (code == EAGAIN || code == EINTR) {
-            return code == EINTR ? Flow::kMore : Flow::kWaits; // FIN must not overtake the alert
+            return code == EINTR; // FIN must not overtake the alert
         }
         if (code != 0) {
-            return end_broken(number, direction == 1, code);
+            return end_broken(stream.slot, 1 - stream.from, code);
         }
-        half.alert_sent.store(1);
+        stream.half.progress.store(kAlertSent);
     }
     // The kernel may have accepted records that do not fit the full socket yet, and FIN would overtake them.
-    pollfd room{ends.destination, POLLOUT, 0};
-    if (ends.destination_tls && (::poll(&room, 1, 0) != 1 || (room.revents & (POLLOUT | POLLERR)) == 0)) {
-        return Flow::kWaits;
+    pollfd room{stream.destination, POLLOUT, 0};
+    if (stream.destination_tls && (::poll(&room, 1, 0) != 1 || (room.revents & (POLLOUT | POLLERR)) == 0)) {
+        return false;
     }
-    if (::shutdown(ends.destination, SHUT_WR) != 0 && errno != ENOTCONN) {
-        return end_broken(number, direction == 1, errno);
+    if (::shutdown(stream.destination, SHUT_WR) != 0 && errno != ENOTCONN) {
+        return end_broken(stream.slot, 1 - stream.from, errno);
     }
-    half.closed.store(1);
-    return Flow::kClosed;
+    stream.half.progress.store(kClosed);
+    return false;
 }
 
-// splice gave 0, which may be an empty record, or EINVAL, which means a record that is no data.
-Worker::Flow Worker::on_control(std::uint32_t number, int direction, bool was_zero) {
-    Slot& slot = memory_.slots()[number];
-    const Ends ends = ends_of(slot, direction);
-    const Control control = take_control(ends.source);
+// splice gave 0, which may be an empty record, or an error, which means a record that is no data.
+bool Worker::on_control(const Stream& stream, bool was_zero) {
+    Slot& slot = stream.slot;
+    int reason = WEFT_RELAY_REASON_BAD_RECORD;
+    const ktls::Control control = ktls::take_control(stream.source);
     switch (control.found) {
     case Found::kNothing:
     case Found::kIgnored:
-        return Flow::kMore;
-    case Found::kData:
-        // After a 0 this is the record behind the empty one. After an error it would be the same error for ever.
-        return was_zero ? Flow::kMore : end(number, WEFT_RELAY_REASON_BAD_RECORD, EINVAL);
+        return true;
     case Found::kCloseNotify:
-        slot.half[direction].ended.store(1);
-        return Flow::kMore;
-    case Found::kAlert:
-        return end(number, WEFT_RELAY_REASON_PEER_ALERT, control.detail);
+        stream.half.progress.store(kSourceEnded);
+        return true;
     case Found::kKeyUpdate:
-        if ((slot.flags & WEFT_RELAY_REKEY) == 0 || direction == 0) {
-            return end(number, WEFT_RELAY_REASON_KEY_UPDATE, 0);
+        if ((slot.flags & WEFT_RELAY_REKEY) != 0 && stream.from == kPeer) {
+            slot.detail.store(control.detail);
+            say(slot, kPeerRekeyed);
+            return true;
         }
-        slot.detail.store(control.detail);
-        slot.rekey_wanted.store(1);
-        memory_.tell_parent(number);
-        return Flow::kMore;
-    case Found::kEnd:
-        return end(number, WEFT_RELAY_REASON_TRUNCATED, 0);
-    case Found::kUnknown:
-        return end(number, WEFT_RELAY_REASON_BAD_RECORD, control.detail);
-    case Found::kError:
+        reason = WEFT_RELAY_REASON_KEY_UPDATE;
         break;
+    case Found::kData:
+        if (was_zero) {
+            return true; // the record behind the empty one
+        }
+        break; // it would be the same error for ever
+    case Found::kAlert:
+        reason = WEFT_RELAY_REASON_PEER_ALERT;
+        break;
+    case Found::kEnd:
+        reason = WEFT_RELAY_REASON_TRUNCATED;
+        break;
+    case Found::kUnknown:
+        break;
+    case Found::kError:
+        return end_broken(slot, stream.from, static_cast<int>(control.detail));
     }
-    return end_broken(number, direction == 0, static_cast<int>(control.detail));
+    return end(slot, reason, control.detail);
 }
 
 } // namespace weft::relay

@@ -53,7 +53,7 @@ constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
 #error "weft-relay knows the system calls of x86-64 and arm64"
 #endif
 
-bool confine(std::span<const std::uint16_t> calls, unsigned int flags) {
+bool confine(std::span<const std::uint16_t> calls) {
     constexpr std::size_t kMost = 256;
     sock_filter program[kMost];
     std::size_t size = 0;
@@ -72,7 +72,7 @@ bool confine(std::span<const std::uint16_t> calls, unsigned int flags) {
     put(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     const sock_fprog whole{static_cast<unsigned short>(size), program};
     return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &whole) == 0;
+           ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &whole) == 0;
 }
 
 } // namespace
@@ -94,11 +94,11 @@ bool drop_capabilities() {
 
 bool confine_parent() {
     // After an upgrade the list of the program before still holds, and every further one would cost each system call.
-    return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER || confine(kParentCalls, 0);
+    return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER || confine(kParentCalls);
 }
 
-bool confine_child() {
-    return confine(kChildCalls, SECCOMP_FILTER_FLAG_TSYNC);
+bool confine_thread() {
+    return confine(kChildCalls);
 }
 
 } // namespace weft::relay

@@ -8,7 +8,7 @@ namespace weft::relay {
 bool drop_capabilities();
 /// The parent may still start itself anew, for an upgrade. No second time after that. False: errno.
 bool confine_parent();
-/// The calling thread and all others of this process: move bytes, nothing else. False: errno.
-bool confine_child();
+/// The calling thread may move bytes, and nothing else. False: errno.
+bool confine_thread();
 
 } // namespace weft::relay

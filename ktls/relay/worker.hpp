@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// One thread of the child: waits for its share of the connections and moves their bytes. Allocates only while it
-// starts. Every socket is registered edge-triggered once, so that idle and half-closed ones cost nothing and cannot
-// spin.
+// One thread of the child: waits for its share of the connections and moves their bytes. Allocates only while it is
+// made. Every socket is registered edge-triggered once, so that idle and half-closed ones cost nothing and cannot spin;
+// whoever has more to do than one turn allows is registered anew, and so comes behind the others.
 #pragma once
 
 #include <cstdint>
@@ -13,69 +13,70 @@ namespace weft::relay {
 
 class Worker {
 public:
-    /// Takes up everything that the memory says is carried by this thread.
-    Worker(Memory& memory, std::uint32_t thread);
+    Worker(Shared& shared, std::uint32_t thread);
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
-    /// Never returns.
+    /// Takes up everything that is carried by this thread, and never returns.
     [[noreturn]] void run();
 
 private:
-    /// How far a direction came.
-    enum class Flow : std::uint8_t {
-        kWaits,    ///< for data, or for room: the socket will say so
-        kMore,     ///< its turn is over, there is more to do
-        kClosed,   ///< nothing is left to do
-        kEnded,    ///< the whole connection has ended
-    };
     /// What only this process needs to know of a connection.
     struct Local {
+        std::uint32_t generation = 0; ///< of the connection that the rest is about
         std::uint32_t in_pipe[2] = {0, 0}; ///< bytes
-        bool known = false;                ///< registered in epoll
-        bool urgent[2] = {false, false};   ///< a mark is or was in what the source sends
-        struct Link {
-            std::uint32_t next = 0; ///< number + 1 of the slot behind it
-            bool queued = false;
-        } links[2]; ///< one for each queue, as a connection may be in both
+        bool urgent[2] = {false, false}; ///< a mark is or was in what the source sends
+        bool waiting = false; ///< for a pipe
     };
-    /// A first-in first-out list of slots through Local::links, so that it never needs memory.
-    struct Queue {
-        std::uint32_t link;
-        std::uint32_t first = 0;
-        std::uint32_t last = 0;
+    /// One direction of a connection, as it is worked on.
+    struct Stream {
+        Slot& slot;
+        Half& half;
+        std::uint32_t& in_pipe;
+        bool& urgent;
+        int from; ///< side
+        int source;
+        int destination;
+        bool source_tls;
+        bool destination_tls;
     };
 
-    void take_up(std::uint32_t number);
-    void look_at(std::uint32_t number);
-    unsigned int concerned(std::uint32_t number, std::uint32_t events, bool app_side);
-    void work(std::uint32_t number, unsigned int directions = 3);
-    Flow move(std::uint32_t number, int direction);
-    Flow fill(std::uint32_t number, int direction, bool& empty);
-    Flow drain(std::uint32_t number, int direction);
-    bool pass_mark(std::uint32_t number, int direction);
-    Flow close_half(std::uint32_t number, int direction);
-    Flow on_control(std::uint32_t number, int direction, bool was_zero);
-    Flow end(std::uint32_t number, int reason, std::uint32_t detail);
-    Flow end_broken(std::uint32_t number, bool app_side, int code);
-    bool check_error(std::uint32_t number, std::uint32_t events, bool app_side);
-
-    bool attach(std::uint32_t number, int direction);
-    void detach(std::uint32_t number, int direction);
-    bool make_pipe(std::uint32_t pipe);
+    // The loop, and what happens to whole connections: worker.cpp. Whatever ends one returns false.
+    void look_at(Slot& slot);
+    void take_up(Slot& slot);
+    void on_event(Slot& slot, int side, std::uint32_t events);
+    void register_again(Slot& slot, int side, int operation);
+    void say(Slot& slot, std::uint8_t news);
+    bool end(Slot& slot, int reason, std::uint32_t detail);
+    bool end_broken(Slot& slot, int side, int code);
+    bool attach(const Stream& stream);
+    void release_pipe(const Stream& stream);
+    void wake_waiting();
+    void detach(const Stream& stream) {
+        release_pipe(stream);
+        wake_waiting();
+    }
     void close_pipe(std::uint32_t pipe);
-    void push_back(Queue& queue, std::uint32_t number);
-    bool pop_front(Queue& queue, std::uint32_t& number);
+    Local& local(const Slot& slot) { return locals_[shared_.number_of(slot) / shared_.threads]; }
+    Stream stream(Slot& slot, int from);
+    Pipe& pipe_of(const Stream& stream) { return shared_.pipes[stream.half.pipe.load() - 1]; }
 
-    Local& local(std::uint32_t number) { return locals_[number / threads_]; }
+    // Bytes of one direction: move.cpp. True: go on; false: the socket will say when, or the connection has ended.
+    void move(const Stream& stream);
+    bool fill(const Stream& stream);
+    bool drain(const Stream& stream);
+    bool pass_mark(const Stream& stream);
+    bool close_half(const Stream& stream);
+    bool on_control(const Stream& stream, bool was_zero);
+    bool spend(const Stream& stream, std::uint32_t bytes);
 
-    Memory& memory_;
+    Shared& shared_;
     const std::uint32_t thread_;
-    const std::uint32_t threads_;
-    int epoll_;
+    const int epoll_;
     std::vector<Local> locals_;
     std::vector<std::uint32_t> free_pipes_; ///< empty, or not made yet
-    Queue ready_{0};                        ///< have more to do
-    Queue waiting_{1};                      ///< for a pipe
+    std::vector<std::uint32_t> waiting_; ///< slots that wait for a pipe: a ring, each is in it once at most
+    std::size_t first_waiting_ = 0;
+    std::size_t waiting_count_ = 0;
 };
 
 } // namespace weft::relay

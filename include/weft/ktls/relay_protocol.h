@@ -20,6 +20,9 @@
 #define WEFT_RELAY_LABEL 640
 /* Bytes of the longest answer; the one to WEFT_RELAY_LIST holds as many entries and labels as fit. */
 #define WEFT_RELAY_ANSWER 32768
+/* Each call that moves bytes of key_limit counts for so many at least: a short record wears a key as much as a full
+ * one. */
+#define WEFT_RELAY_LEAST_SPENT 4096
 
 /* weft_relay_request.op, repeated in weft_relay_answer.op. */
 enum {
@@ -96,7 +99,7 @@ struct weft_relay_request {
 	__u16 op;
 	__u32 flags;
 	__u64 id;        /* names the connection from then on; chosen by whoever hands over */
-	__u64 key_limit; /* bytes that one direction may carry under one key; 0: no limit */
+	__u64 key_limit; /* bytes that one direction may carry under one key, see WEFT_RELAY_LEAST_SPENT; 0: no limit */
 	__u32 cursor;    /* WEFT_RELAY_LIST: 0, then `cursor` of the last answer */
 	__u32 pad;
 	/* the rest of the message is the label of WEFT_RELAY_HAND_OVER and WEFT_RELAY_KEEP */

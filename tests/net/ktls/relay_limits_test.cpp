@@ -293,5 +293,28 @@ TEST(RelayLimits, TellsOfKeyLimits) {
     EXPECT_EQ(relay.event(2).reason, WEFT_RELAY_REASON_KEY_LIMIT);
 }
 
+// A key bears so many records, whatever is in them: each message counts for WEFT_RELAY_LEAST_SPENT at least.
+TEST(RelayLimits, SmallMessagesReachKeyLimits) {
+    constexpr int kMessages = 100;
+    for (const bool from_app : {true, false}) {
+        Relay relay;
+        TcpPair front;
+        TcpPair back;
+        ASSERT_EQ(relay.carry(1, front.server, back.client, 0, kMessages * WEFT_RELAY_LEAST_SPENT), WEFT_RELAY_OK);
+        const int source = from_app ? front.client.get() : back.server.get();
+        const int destination = from_app ? back.server.get() : front.client.get();
+        char byte = 'x';
+        for (int i = 0; i < kMessages; ++i) {
+            const auto early = relay.client().receive();
+            ASSERT_TRUE(early.has_value() && !early->has_value()) << "after " << i;
+            ASSERT_EQ(::send(source, &byte, 1, 0), 1);
+            ASSERT_EQ(::recv(destination, &byte, 1, 0), 1);
+        }
+        const auto event = relay.event(1);
+        EXPECT_EQ(event.reason, WEFT_RELAY_REASON_KEY_LIMIT);
+        EXPECT_EQ(event.detail, std::uint32_t{from_app ? WEFT_RELAY_NEW_SEND_KEY : WEFT_RELAY_NEW_RECEIVE_KEY});
+    }
+}
+
 } // namespace
 } // namespace weft::ktls
