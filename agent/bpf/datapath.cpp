@@ -278,21 +278,4 @@ std::vector<std::string> Datapath::hooks() const {
     return names;
 }
 
-Result<> Datapath::uninstall(const std::string& pin_dir) {
-    const PinLayout layout(pin_dir);
-    std::vector<std::string> versions = layout.other_versions();
-    versions.push_back(layout.version_dir());
-    for (const std::string& directory : versions) {
-        const UniqueFd devices(bpf_obj_get((directory + "/maps/weft_veth").c_str()));
-        if (devices.valid()) {
-            WEFT_TRY(unguard_all(devices.get()));
-        }
-        WEFT_TRY(remove_version(directory));
-    }
-    if (::rmdir(pin_dir.c_str()) != 0 && errno != ENOENT && errno != ENOTEMPTY) {
-        return system_failure("removing {}", pin_dir);
-    }
-    return {};
-}
-
 } // namespace weft::bpf

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // How do Weft's BPF programs and maps get into the kernel, stay there without an agent, and move to a new agent or to
 // larger maps without a gap? Layout: PIN_DIR/v<ABI>/maps/NAME and PIN_DIR/v<ABI>/links/NAME on a BPF file system.
-// Thread: control. Destroying a Datapath never detaches anything; only uninstall() does.
+// Thread: control. Destroying a Datapath never detaches anything; only bpf::uninstall() does.
 #pragma once
 
 #include <functional>
@@ -64,10 +64,6 @@ public:
     [[nodiscard]] Result<int> program_fd(const std::string& name) const;
     /// Names of the hooks that are attached.
     [[nodiscard]] std::vector<std::string> hooks() const;
-
-    /// Detaches every hook, also from pods' devices in this network namespace, and removes every pin below `pin_dir`,
-    /// of all ABI versions. Nothing there is no error.
-    static Result<> uninstall(const std::string& pin_dir);
 
 private:
     struct Loaded;

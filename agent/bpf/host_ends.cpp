@@ -2,29 +2,20 @@
 #include "agent/bpf/host_ends.hpp"
 
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
 #include <array>
-#include <memory>
 #include <optional>
 #include <string_view>
 
+#include "agent/bpf/rtnetlink.hpp"
 #include "weft/base/unique_fd.hpp"
 
 namespace weft::bpf {
 namespace {
-
-// The size that the kernel fills at most in one message of a dump.
-constexpr std::size_t kDumpBytes = 32 * 1024;
-
-struct Close {
-    void operator()(mnl_socket* socket) const { (void)mnl_socket_close(socket); } // nothing is left to mend
-};
-using Socket = std::unique_ptr<mnl_socket, Close>;
 
 struct Veth {
     std::uint32_t index = 0;
@@ -81,32 +72,6 @@ int netns_message(const nlmsghdr* header, void* data) {
     return mnl_attr_parse(header, sizeof(rtgenmsg), netns_attribute, data);
 }
 
-// Sends one request and hands every answer to `take`.
-Result<> ask(nlmsghdr* request, mnl_cb_t take, void* data) {
-    const Socket socket(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC));
-    if (socket == nullptr || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0 ||
-        mnl_socket_sendto(socket.get(), request, request->nlmsg_len) < 0) {
-        return system_failure("asking the kernel for its network devices");
-    }
-    std::vector<char> answer(kDumpBytes);
-    const bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
-    for (int more = MNL_CB_OK; more > MNL_CB_STOP;) {
-        const ssize_t length = mnl_socket_recvfrom(socket.get(), answer.data(), answer.size());
-        if (length < 0) {
-            return system_failure("reading the kernel's network devices");
-        }
-        more = mnl_cb_run(answer.data(), static_cast<std::size_t>(length), request->nlmsg_seq,
-                          mnl_socket_get_portid(socket.get()), take, data);
-        if (more < 0) {
-            return system_failure("reading the kernel's network devices");
-        }
-        if (!dump) {
-            break;
-        }
-    }
-    return {};
-}
-
 Result<std::vector<Veth>> veths() {
     std::array<char, 256> buffer{};
     nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
@@ -115,7 +80,7 @@ Result<std::vector<Veth>> veths() {
     request->nlmsg_seq = 1;
     (void)mnl_nlmsg_put_extra_header(request, sizeof(ifinfomsg));
     std::vector<Veth> found;
-    WEFT_TRY(ask(request, link_message, &found));
+    WEFT_TRY(ask_rtnetlink(request, link_message, &found));
     return found;
 }
 
@@ -129,7 +94,7 @@ Result<std::int32_t> number_of(int netns) {
     (void)mnl_nlmsg_put_extra_header(request, sizeof(rtgenmsg));
     mnl_attr_put_u32(request, NETNSA_FD, static_cast<std::uint32_t>(netns));
     std::int32_t number = NETNSA_NSID_NOT_ASSIGNED;
-    WEFT_TRY(ask(request, netns_message, &number));
+    WEFT_TRY(ask_rtnetlink(request, netns_message, &number));
     return number;
 }
 

@@ -3,12 +3,16 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "agent/bpf/host_ends.hpp"
 #include "agent/bpf/libbpf_log.hpp"
+#include "agent/bpf/rtnetlink.hpp"
 #include "weft/base/unique_fd.hpp"
 
 namespace weft::bpf {
@@ -88,6 +92,43 @@ Result<bool> detach(std::uint32_t device) {
                        log.tail());
     }
     return true;
+}
+
+Result<bool> has_filters(std::uint32_t device, std::uint32_t direction) {
+    std::array<char, 256> buffer{};
+    nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
+    request->nlmsg_type = RTM_GETTFILTER;
+    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request->nlmsg_seq = 1;
+    auto* about = static_cast<tcmsg*>(mnl_nlmsg_put_extra_header(request, sizeof(tcmsg)));
+    about->tcm_ifindex = static_cast<int>(device);
+    about->tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction);
+    bool any = false;
+    WEFT_TRY(ask_rtnetlink(
+        request,
+        [](const nlmsghdr*, void* found) {
+            *static_cast<bool*>(found) = true;
+            return MNL_CB_OK;
+        },
+        &any));
+    return any;
+}
+
+// The qdisc to which filters of both directions are attached: it goes when nobody else has one there.
+Result<> remove_unused_hook(std::uint32_t device) {
+    for (const std::uint32_t direction : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
+        WEFT_ASSIGN(const bool used, has_filters(device, direction));
+        if (used) {
+            return {};
+        }
+    }
+    const LibbpfLog log;
+    bpf_tc_hook hook = hook_of(device);
+    hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+    if (const int gone = bpf_tc_hook_destroy(&hook); gone != 0 && gone != -ENOENT && gone != -ENODEV) {
+        return failure(-gone, "removing the tc hook of device {}: {} ({})", device, std::strerror(-gone), log.tail());
+    }
+    return {};
 }
 
 std::vector<std::uint32_t> devices_in(int map) {
@@ -170,7 +211,10 @@ VethStats VethGuard::apply(int program, int devices, const std::map<std::uint64_
 
 Result<> unguard_all(int devices) {
     for (const std::uint32_t device : devices_in(devices)) {
-        WEFT_ASSIGN([[maybe_unused]] const bool detached, detach(device));
+        WEFT_ASSIGN(const bool detached, detach(device));
+        if (detached) {
+            WEFT_TRY(remove_unused_hook(device));
+        }
     }
     return {};
 }

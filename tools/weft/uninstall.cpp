@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "agent/bpf/datapath.hpp"
+#include "agent/bpf/uninstall.hpp"
 #include "tools/weft/client.hpp"
 #include "tools/weft/globals.hpp"
 #include "weft/base/unique_fd.hpp"
@@ -31,7 +31,7 @@ void run(const Globals& globals, const Options& options) {
                             globals.socket));
         }
     }
-    value_or_fail(bpf::Datapath::uninstall(options.pin_dir));
+    value_or_fail(bpf::uninstall(options.pin_dir));
     fmt::print("Removed all hooks and maps below {}. Services and policy no longer act on this node.\n",
                options.pin_dir);
 }

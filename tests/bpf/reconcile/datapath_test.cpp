@@ -23,6 +23,7 @@
 #include "agent/bpf/pins.hpp"
 #include "agent/bpf/ring_reader.hpp"
 #include "agent/bpf/udp_reaper.hpp"
+#include "agent/bpf/uninstall.hpp"
 #include "agent/reconcile/reconciler.hpp"
 #include "agent/reconcile/sizes.hpp"
 #include "tests/support/sockets.hpp"
@@ -43,7 +44,7 @@ constexpr const char* kPrefix = "weft-datapath-test-";
 void remove_leftovers() {
     for (const std::string& name : bpf::names_in(kPins)) {
         if (name.starts_with(kPrefix) && ::kill(std::stoi(name.substr(std::strlen(kPrefix))), 0) != 0) {
-            (void)bpf::Datapath::uninstall(std::string(kPins) + "/" + name); // another run may be doing the same
+            (void)bpf::uninstall(std::string(kPins) + "/" + name); // another run may be doing the same
         }
     }
 }
@@ -74,7 +75,7 @@ protected:
                         rules);
     }
     void TearDown() override {
-        EXPECT_TRUE(bpf::Datapath::uninstall(pin_dir()).has_value());
+        EXPECT_TRUE(bpf::uninstall(pin_dir()).has_value());
         EXPECT_FALSE(fs::exists(pin_dir()));
         fs::remove(cgroup.path() + "/elsewhere");
     }
@@ -358,10 +359,12 @@ TEST_F(DatapathLife, FaultsOfTheSurroundingsAreNamed) {
 TEST_F(DatapathLife, UninstallEndsTheServiceAndCanBeRepeated) {
     ASSERT_TRUE(open().has_value());
     ASSERT_EQ(connect_web(), 0);
-    ASSERT_TRUE(bpf::Datapath::uninstall(pin_dir()).has_value());
+    ASSERT_TRUE(fs::create_directory(cgroup.path() + "/" + bpf::kMeshCgroup)); // as the mesh makes it
+    ASSERT_TRUE(bpf::uninstall(pin_dir()).has_value());
     EXPECT_FALSE(fs::exists(pin_dir()));
+    EXPECT_FALSE(fs::exists(cgroup.path() + "/" + bpf::kMeshCgroup));
     EXPECT_NE(connect_web(), 0);
-    EXPECT_TRUE(bpf::Datapath::uninstall(pin_dir()).has_value());
+    EXPECT_TRUE(bpf::uninstall(pin_dir()).has_value());
 }
 
 TEST_F(DatapathLife, ConnectionsCountersAndEventsCanBeRead) {

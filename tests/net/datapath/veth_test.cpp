@@ -236,6 +236,39 @@ TEST_P(VethTest, AnotherAgentTakesOverAndLetsGo) {
     EXPECT_TRUE(arrives(foreign())) << "uninstalled";
 }
 
+TEST_P(VethTest, UninstallingLeavesTheHookOnlyToOthers) {
+    const int devices = bpf_map__fd(world.bpf().maps.weft_veth);
+    const auto has_hook = [&] {
+        bool found = false;
+        world.server.run([&] { found = std::system("tc qdisc show | grep -q clsact") == 0; });
+        return found;
+    };
+    bpf::VethGuard veths;
+    (void)guard(veths);
+    std::uint32_t device = 0;
+    ASSERT_EQ(bpf_map_get_next_key(devices, nullptr, &device), 0);
+    EXPECT_TRUE(has_hook());
+    bpf_tc_hook hook{};
+    hook.sz = sizeof hook;
+    hook.ifindex = static_cast<int>(device);
+    hook.attach_point = BPF_TC_EGRESS;
+    bpf_tc_opts other{};
+    other.sz = sizeof other;
+    other.prog_fd = bpf_program__fd(world.bpf().progs.weft_wire);
+    world.server.run([&] {
+        ASSERT_EQ(bpf_tc_attach(&hook, &other), 0);
+        EXPECT_TRUE(bpf::unguard_all(devices).has_value());
+    });
+    EXPECT_TRUE(has_hook()) << "somebody else uses it";
+    other.prog_fd = 0;
+    other.prog_id = 0;
+    world.server.run([&] { ASSERT_EQ(bpf_tc_detach(&hook, &other), 0); });
+    veths.distrust();
+    (void)guard(veths);
+    world.server.run([&] { EXPECT_TRUE(bpf::unguard_all(devices).has_value()); });
+    EXPECT_FALSE(has_hook());
+}
+
 TEST_P(VethTest, AFilterThatSomebodyRemovedComesBack) {
     bpf::VethGuard veths;
     (void)guard(veths);
