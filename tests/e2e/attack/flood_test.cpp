@@ -24,9 +24,11 @@ TEST_F(FloodAttack, HalfOpenHandshakesTakeNoRoomFromOthers) {
     std::vector<UniqueFd> open;
     for (std::size_t i = 0; i < wanted; ++i) {
         auto fd = connect_from("shop/other", target);
-        ASSERT_TRUE(fd.valid()) << i << ": " << std::strerror(errno);
-        (void)send_all(fd.get(), "\x16\x03"); // as a handshake begins; one over the limit is reset already
-        open.push_back(std::move(fd));
+        ASSERT_TRUE(fd.valid() || errno == ECONNRESET) << i << ": " << std::strerror(errno);
+        if (fd.valid()) { // one over the limit is reset at once, at times before connect() is back
+            (void)send_all(fd.get(), "\x16\x03"); // as a handshake begins
+            open.push_back(std::move(fd));
+        }
         if (i % 2'500 == 2'499) {
             EXPECT_TRUE(honest_peer_is_served()) << "with " << i + 1 << " half-open handshakes";
         }
