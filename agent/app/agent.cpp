@@ -106,7 +106,16 @@ Result<> Agent::open_mesh() {
 
 void Agent::update_mesh(const store::Snapshot& snapshot) {
     if (mesh_) {
-        mesh_->update(snapshot);
+        const auto now = compiler::Transit::Clock::now();
+        node_.in_transit = transit_.update(snapshot, now);
+        if (const auto next = transit_.next(); next && next != next_arrival_) {
+            loop_.after(*next - now, [this] {
+                mesh_changed_ = true;
+                sync();
+            });
+        }
+        next_arrival_ = transit_.next();
+        mesh_->update(snapshot, node_.in_transit);
         node_.dial_ports = mesh_->dial_ports();
     }
     mesh_changed_ = false;

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "agent/bpf/udp_reaper.hpp"
 #include "agent/bpf/veth_guard.hpp"
 #include "agent/compiler/compiler.hpp"
+#include "agent/compiler/transit.hpp"
 #include "agent/enrol/enrolment.hpp"
 #include "agent/reconcile/reconciler.hpp"
 #include "agent/reconcile/sizes.hpp"
@@ -93,7 +95,9 @@ private:
     std::shared_ptr<const store::Snapshot> snapshot_;
     std::vector<store::Refusal> logged_refusals_;
     std::unique_ptr<MeshControl> mesh_;
-    bool mesh_changed_ = false; ///< certificates or trust
+    bool mesh_changed_ = false; ///< certificates or trust, or a pod has arrived
+    compiler::Transit transit_;
+    std::optional<compiler::Transit::Clock::time_point> next_arrival_; ///< for which the loop has an alarm
     bool host_changed_ = true;
     bool failed_last_ = false; ///< the last write left failures behind: try again at the next repair
     Published published_;

@@ -9,6 +9,7 @@
 
 #include "agent/app/foreign_view.hpp"
 #include "agent/app/mesh_view.hpp"
+#include "agent/bpf/uninstall.hpp"
 #include "agent/compiler/mesh.hpp"
 #include "agent/identity/ca_source.hpp"
 #include "agent/identity/files_source.hpp"
@@ -101,7 +102,7 @@ Result<> MeshControl::open(const bpf::Datapath& datapath) {
     WEFT_ASSIGN(const int listeners, datapath.map_fd("weft_mesh_lstn"));
     WEFT_ASSIGN(auto kernel, mesh::KernelState::open(sockets, dials, peers, listeners));
     mesh::MeshOptions options;
-    options.cgroup = options_.cgroup_path + "/weft-mesh";
+    options.cgroup = options_.cgroup_path + "/" + bpf::kMeshCgroup;
     options.pin_dir = options_.pin_dir;
     options.relay_socket = options_.relay_socket;
     options.key_limit = {.bytes = static_cast<std::uint64_t>(options_.key_limit) << 20,
@@ -152,11 +153,11 @@ std::shared_ptr<const ktls::Context> MeshControl::context_for(const SpiffeId& id
     return cached.context;
 }
 
-void MeshControl::update(const store::Snapshot& snapshot) {
+void MeshControl::update(const store::Snapshot& snapshot, const compiler::InTransit& in_transit) {
     if (!mesh_) {
         return;
     }
-    auto view = mesh_view(snapshot, options_.node_name, options_.trust_domain);
+    auto view = mesh_view(snapshot, options_.node_name, options_.trust_domain, in_transit);
     auto conflicts = add_foreign(view, snapshot, options_.federation_addresses);
     {
         const std::lock_guard lock(mutex_);
@@ -225,7 +226,7 @@ void MeshControl::publish(const store::Snapshot& snapshot, const compiler::Desir
             (armed->second.flags & WEFT_ENDPOINT_MESH) == 0 || armed->second.dial_port == 0) {
             continue;
         }
-        const auto standing = compiler::mesh_standing(snapshot, *pod->second, nullptr);
+        const auto standing = compiler::mesh_standing(snapshot, *pod->second, {}, nullptr);
         const auto id =
             SpiffeId::make(options_.trust_domain, endpoint.namespace_name, pod->second->spec.service_account);
         const bool waited_for = standing.published && std::chrono::steady_clock::now() < started_ + kPublishedGrace;

@@ -15,6 +15,7 @@
 #include "agent/app/options.hpp"
 #include "agent/bpf/datapath.hpp"
 #include "agent/compiler/desired_state.hpp"
+#include "agent/compiler/transit.hpp"
 #include "agent/identity/keeper.hpp"
 #include "agent/identity/rotator.hpp"
 #include "agent/mesh/mesh.hpp"
@@ -38,7 +39,7 @@ public:
     Result<> reload(const bpf::Datapath& datapath);
     /// Makes the mesh what the snapshot says. Before the maps are written, so that no hook leads to a listener that is
     /// not there.
-    void update(const store::Snapshot& snapshot);
+    void update(const store::Snapshot& snapshot, const compiler::InTransit& in_transit);
     /// Tells others which pods take mutual TLS: those that `state` (which is in the maps) and the mesh have ready.
     void publish(const store::Snapshot& snapshot, const compiler::DesiredState& state);
 

@@ -8,16 +8,17 @@
 
 namespace weft::app {
 
-mesh::View mesh_view(const store::Snapshot& snapshot, const std::string& node_name, const std::string& trust_domain) {
+mesh::View mesh_view(const store::Snapshot& snapshot, const std::string& node_name, const std::string& trust_domain,
+                     const compiler::InTransit& in_transit) {
     mesh::View view;
     for (const auto& [container, endpoint] : *snapshot.endpoints) {
         const auto pod = snapshot.pods->find({endpoint.namespace_name, endpoint.pod_name});
         if (pod == snapshot.pods->end()) {
             continue;
         }
-        const auto standing = compiler::mesh_standing(snapshot, *pod->second, nullptr);
-        // What is published is served until it is withdrawn, whatever the label says by now.
-        if (standing.mode == k8s::TlsMode::kOff && !standing.published) {
+        const auto standing = compiler::mesh_standing(snapshot, *pod->second, in_transit, nullptr);
+        // What is published is served until peers know that it is withdrawn, whatever the label says by now.
+        if (standing.mode == k8s::TlsMode::kOff && !standing.published && !standing.leaving) {
             continue;
         }
         const auto id =

@@ -5,14 +5,16 @@
 #include <set>
 #include <string>
 
+#include "agent/compiler/transit.hpp"
 #include "agent/mesh/view.hpp"
 #include "agent/store/snapshot.hpp"
 
 namespace weft::app {
 
 /// Enrolled pods of this node, and who may be at the addresses of other nodes' pods; without certificates. A pod whose
-/// names make no identity is left out: nothing can prove who it is.
-mesh::View mesh_view(const store::Snapshot& snapshot, const std::string& node_name, const std::string& trust_domain);
+/// names make no identity is left out: nothing can prove who it is. A pod that leaves is still served.
+mesh::View mesh_view(const store::Snapshot& snapshot, const std::string& node_name, const std::string& trust_domain,
+                     const compiler::InTransit& in_transit);
 
 /// The identities that the view's workloads need.
 std::set<SpiffeId> identities_of(const mesh::View& view);

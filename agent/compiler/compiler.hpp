@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/compiler/desired_state.hpp"
+#include "agent/compiler/transit.hpp"
 #include "agent/store/snapshot.hpp"
 
 namespace weft::compiler {
@@ -21,6 +22,7 @@ struct NodeContext {
     bool mesh = false; ///< this node has a source of identities: workloads that ask for the mesh are enrolled
     /// Loopback ports of the agent's listeners in pods, by netns cookie.
     std::map<std::uint64_t, std::uint16_t> dial_ports;
+    InTransit in_transit; ///< pods that enter or leave the mesh
 
     std::vector<Cidr> foreign; ///< whose addresses belong to workloads of other trust domains
     std::vector<Cidr> foreign_dialled; ///< those of them that are reached by mutual TLS

@@ -167,7 +167,8 @@ Identities compile_identities(const store::Snapshot& snapshot, const NodeContext
             continue; // host network pods are their node, for policy as for everybody else
         }
         const bool remote = pod->spec.node_name != node.node_name;
-        const auto standing = remote && node.mesh ? mesh_standing(snapshot, *pod, nullptr) : MeshStanding{};
+        const auto standing =
+            remote && node.mesh ? mesh_standing(snapshot, *pod, node.in_transit, nullptr) : MeshStanding{};
         for (const auto& ip : addresses_of(*pod, enrolled)) {
             if (pod->meta.deleting && out.ipcache.contains(ip.raw())) {
                 continue; // the address was given to a newer pod already

@@ -63,7 +63,7 @@ std::uint32_t abi_mode(k8s::TlsMode mode) {
 
 } // namespace
 
-MeshStanding mesh_standing(const store::Snapshot& snapshot, const k8s::Pod& pod,
+MeshStanding mesh_standing(const store::Snapshot& snapshot, const k8s::Pod& pod, const InTransit& in_transit,
                            std::vector<store::Refusal>* refusals) {
     if (pod.spec.host_network || pod.finished()) {
         return {};
@@ -86,14 +86,17 @@ MeshStanding mesh_standing(const store::Snapshot& snapshot, const k8s::Pod& pod,
     }
     const auto enrolled = pod.meta.annotations.find(kEnrolledAnnotation);
     standing.published = enrolled != pod.meta.annotations.end() && enrolled->second == "true";
+    const store::Name name{pod.meta.namespace_name, pod.meta.name};
+    standing.entering = in_transit.entering.contains(name);
+    standing.leaving = !standing.published && in_transit.leaving.contains(name);
     return standing;
 }
 
 std::uint32_t endpoint_flags(const MeshStanding& standing) {
     if (standing.mode == k8s::TlsMode::kOff) {
-        return standing.published ? WEFT_ENDPOINT_MESH : 0U; // being withdrawn: peers may still dial it
+        return standing.published || standing.leaving ? WEFT_ENDPOINT_MESH : 0U; // peers may still dial it
     }
-    return WEFT_ENDPOINT_MESH | (standing.published ? WEFT_ENDPOINT_DIALS : 0U) |
+    return WEFT_ENDPOINT_MESH | (standing.published && !standing.entering ? WEFT_ENDPOINT_DIALS : 0U) |
            (standing.mode == k8s::TlsMode::kStrict ? WEFT_ENDPOINT_STRICT : 0U);
 }
 
@@ -101,7 +104,7 @@ std::uint32_t peer_flags(const MeshStanding& standing) {
     // What is published holds until it is withdrawn, also when the label is gone already: that is how un-enrolling
     // drains.
     return (standing.published ? WEFT_PEER_MESH | WEFT_PEER_DIALS : 0U) |
-           (standing.mode != k8s::TlsMode::kOff ? WEFT_PEER_DIALS : 0U);
+           (standing.mode != k8s::TlsMode::kOff || standing.leaving ? WEFT_PEER_DIALS : 0U);
 }
 
 void add_tls_ports(const MeshStanding& standing, const Ip& ip, Image<weft_addr_port, std::uint32_t>& out) {

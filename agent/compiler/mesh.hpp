@@ -16,7 +16,9 @@ inline constexpr const char* kEnrolledAnnotation = "weft.dev/enrolled";
 struct MeshStanding {
     k8s::TlsMode mode = k8s::TlsMode::kOff;
     std::map<std::uint16_t, k8s::TlsMode> ports; ///< exceptions, by the pod's own port
-    bool published = false;                      ///< its agent takes mutual TLS for it
+    bool published = false; ///< its agent takes mutual TLS for it
+    bool entering = false;  ///< other nodes may not expect mutual TLS from it yet
+    bool leaving = false;   ///< other nodes may still dial it, and expect mutual TLS from it
 };
 
 /// Pods on the host's network and finished ones are never enrolled. A label with another value is refused and does not
@@ -24,7 +26,8 @@ struct MeshStanding {
 ///
 /// The mode is that of the first MeshTLS by name that selects it, else of the first one for its whole namespace, else
 /// the MeshConfig's, else permissive.
-MeshStanding mesh_standing(const store::Snapshot& snapshot, const k8s::Pod& pod, std::vector<store::Refusal>* refusals);
+MeshStanding mesh_standing(const store::Snapshot& snapshot, const k8s::Pod& pod, const InTransit& in_transit,
+                           std::vector<store::Refusal>* refusals);
 
 /// Entries of weft_tls_port for an enrolled pod at `ip`.
 void add_tls_ports(const MeshStanding& standing, const Ip& ip, Image<weft_addr_port, std::uint32_t>& out);

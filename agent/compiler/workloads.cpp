@@ -105,7 +105,7 @@ PolicyState compile_policy(const store::Snapshot& snapshot, const NodeContext& n
             endpoint.flags |= switched_on(*pod->second, kAnySource, state.refusals) ? WEFT_ENDPOINT_ANY_SOURCE : 0U;
             endpoint.flags |= switched_on(*pod->second, kBypass, state.refusals) ? WEFT_ENDPOINT_EXTERNAL : 0U;
             if (node.mesh) {
-                const auto standing = mesh_standing(snapshot, *pod->second, &state.refusals);
+                const auto standing = mesh_standing(snapshot, *pod->second, node.in_transit, &state.refusals);
                 endpoint.flags |= endpoint_flags(standing);
                 for (const auto& ip : local.ips) {
                     add_tls_ports(standing, ip, image->tls_ports);

@@ -36,9 +36,6 @@ protected:
 };
 
 TEST_F(MeshChange, EnteringAndLeavingTheMeshFailsNoRequest) {
-    if (in_guest()) {
-        GTEST_SKIP() << "emulated nodes learn of a change seconds apart: see the limits in docs/mesh.md";
-    }
     const auto load = peer_in_background("client", {"requests", address("api"), "FILE"});
     const auto load6 = peer_in_background("client", {"requests", address("api", true), "FILE"});
     ASSERT_TRUE(load->goes_on(3) && load6->goes_on(3));

@@ -225,6 +225,19 @@ void MeshLab::label_namespace(const std::string& value, std::size_t enrolled) {
     const auto done = lab().run({"apply", file});
     ASSERT_EQ(done.exit_code, 0) << done.error_output;
     ASSERT_TRUE(wait_enrolled(enrolled));
+    // A pod that ran outside of the mesh is served at once, and dials when every node can know of it.
+    EXPECT_TRUE(eventually([&] { return dialling_pods() == enrolled; }, kPatience));
+}
+
+std::size_t MeshLab::dialling_pods() {
+    std::size_t found = 0;
+    for (const auto* node : {"node-1", "node-2"}) {
+        const auto text = ask(node, {"map", "dump", "weft_endpoint"}).dump();
+        for (auto at = text.find("dials-tls"); at != std::string::npos; at = text.find("dials-tls", at + 1)) {
+            ++found;
+        }
+    }
+    return found;
 }
 
 std::vector<pid_t> MeshLab::relay_children() {

@@ -64,9 +64,11 @@ protected:
     [[nodiscard]] static nlohmann::json ask(const std::string& node, std::vector<std::string> arguments);
     /// The connection of mutual TLS to port 7000 that a node's agent lists; null when there is none.
     [[nodiscard]] static nlohmann::json listed_connection(const std::string& node);
-    /// Writes the namespace with this label and waits until so many pods are published as enrolled.
+    /// Writes the namespace with this label and waits until so many pods are published as enrolled, and dial.
     static void label_namespace(const std::string& value, std::size_t enrolled);
     [[nodiscard]] static bool wait_enrolled(std::size_t count);
+    /// How many pods dial by mutual TLS, as the maps say.
+    [[nodiscard]] static std::size_t dialling_pods();
     /// The processes of every weft-relay that move bytes.
     [[nodiscard]] static std::vector<pid_t> relay_children();
 };

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // Who is enrolled, in which mode, and what are the hooks told of it?
+#include "agent/compiler/transit.hpp"
 #include "tests/unit/compiler/world.hpp"
 #include "weft/abi/mesh.h"
 
 namespace weft::compiler {
 namespace {
+
+using namespace std::chrono_literals;
 
 class MeshStandingTest : public ::testing::Test {
 protected:
@@ -75,6 +78,63 @@ TEST_F(MeshStandingTest, WhatIsPublishedIsServedUntilItIsWithdrawn) {
     pods("", kPublished, kPublished);
     EXPECT_EQ(near(), static_cast<std::uint32_t>(WEFT_ENDPOINT_MESH)) << "it dials no more";
     EXPECT_EQ(far(), static_cast<std::uint32_t>(WEFT_PEER_MESH | WEFT_PEER_DIALS));
+}
+
+TEST_F(MeshStandingTest, APodThatLeavesIsStillServedAndExpected) {
+    pods("", kNothing, kNothing);
+    world.node().in_transit.leaving = {{"shop", "near"}, {"shop", "far"}};
+    EXPECT_EQ(near(), static_cast<std::uint32_t>(WEFT_ENDPOINT_MESH)) << "peers that do not know yet are served";
+    EXPECT_EQ(far(), static_cast<std::uint32_t>(WEFT_PEER_DIALS)) << "it may not know yet; we dial it no more";
+    world.node().in_transit = {};
+    EXPECT_EQ(near(), 0U);
+    EXPECT_EQ(far(), 0U);
+}
+
+TEST_F(MeshStandingTest, APodThatEntersIsServedBeforeItDials) {
+    pods(kEnabled, kPublished, kPublished);
+    world.node().in_transit.entering = {{"shop", "near"}};
+    EXPECT_EQ(near(), static_cast<std::uint32_t>(WEFT_ENDPOINT_MESH));
+    EXPECT_EQ(far(), static_cast<std::uint32_t>(WEFT_PEER_MESH | WEFT_PEER_DIALS));
+}
+
+TEST_F(MeshStandingTest, APodLeavesFromItsWithdrawalUntilItIsBackOrGoneOrTimeIsUp) {
+    const std::set<store::Name> both{{"shop", "near"}, {"shop", "far"}};
+    Transit transit;
+    const auto begin = Transit::Clock::now();
+    pods("", kNothing, kNothing);
+    EXPECT_TRUE(transit.update(world.snapshot(), begin).leaving.empty()) << "never published";
+    pods(kEnabled, kPublished, kPublished);
+    EXPECT_TRUE(transit.update(world.snapshot(), begin).leaving.empty());
+    pods("", kNothing, kNothing);
+    EXPECT_EQ(transit.update(world.snapshot(), begin + 1s).leaving, both);
+    EXPECT_EQ(transit.next(), begin + 1s + Transit::kLeaving);
+    pods(kEnabled, kPublished, kNothing);
+    EXPECT_EQ(transit.update(world.snapshot(), begin + 2s).leaving, (std::set<store::Name>{{"shop", "far"}})) << "back";
+    pods("", kNothing, kNothing);
+    EXPECT_EQ(transit.update(world.snapshot(), begin + 3s).leaving, both);
+    EXPECT_EQ(transit.update(world.snapshot(), begin + 1s + Transit::kLeaving).leaving,
+              (std::set<store::Name>{{"shop", "near"}}))
+        << "far is through";
+    world.put("pods.yaml", "");
+    EXPECT_TRUE(transit.update(world.snapshot(), begin + 4s).leaving.empty()) << "gone for good";
+    EXPECT_FALSE(transit.next());
+}
+
+TEST_F(MeshStandingTest, OnlyAPodThatRanOutsideOfTheMeshEntersIt) {
+    const std::set<store::Name> near{{"shop", "near"}}; // far is another node's
+    Transit transit;
+    const auto begin = Transit::Clock::now();
+    pods(kEnabled, kNothing, kNothing);
+    EXPECT_TRUE(transit.update(world.snapshot(), begin).entering.empty()) << "a new pod";
+    pods("", kNothing, kNothing);
+    EXPECT_TRUE(transit.update(world.snapshot(), begin).entering.empty());
+    pods(kEnabled, kNothing, kNothing);
+    EXPECT_EQ(transit.update(world.snapshot(), begin + 1s).entering, near);
+    EXPECT_EQ(transit.next(), begin + 1s + Transit::kEntering);
+    pods(kEnabled, kPublished, kPublished);
+    EXPECT_EQ(transit.update(world.snapshot(), begin + 2s).entering, near);
+    EXPECT_TRUE(transit.update(world.snapshot(), begin + 1s + Transit::kEntering).entering.empty());
+    EXPECT_FALSE(transit.next());
 }
 
 TEST_F(MeshStandingTest, TheMostSpecificModeCounts) {

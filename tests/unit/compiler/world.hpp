@@ -42,6 +42,7 @@ public:
     }
     DesiredState compile() { return compiler_.compile(*store_.snapshot(), node_); }
     NodeContext& node() { return node_; }
+    [[nodiscard]] store::Snapshot snapshot() { return *store_.snapshot(); }
 
 private:
     store::Store store_;
