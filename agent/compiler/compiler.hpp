@@ -23,7 +23,6 @@ struct NodeContext {
     /// Loopback ports of the agent's listeners in pods, by netns cookie.
     std::map<std::uint64_t, std::uint16_t> dial_ports;
     InTransit in_transit; ///< pods that enter or leave the mesh
-
     std::vector<Cidr> foreign; ///< whose addresses belong to workloads of other trust domains
     std::vector<Cidr> foreign_dialled; ///< those of them that are reached by mutual TLS
 

@@ -211,9 +211,8 @@ Identities compile_identities(const store::Snapshot& snapshot, const NodeContext
     for (const auto& block : prefixes) {
         IdentityFacts facts;
         facts.blocks = around(blocks, block);
-        const auto id = facts.blocks.empty()
-                            ? WEFT_IDENTITY_WORLD
-                            : table.number(std::move(facts), {"NetworkPolicy", "", block.to_string()});
+        const auto id = facts.blocks.empty() ? WEFT_IDENTITY_WORLD
+                                             : table.number(std::move(facts), {"NetworkPolicy", "", block.to_string()});
         if (id != 0) {
             out.cidrs[{static_cast<__u32>(block.bits()), block.base().raw()}] = {id, foreign_flags(node, block), 0};
         }
