@@ -170,12 +170,13 @@ Result<std::optional<RelayMessage>> RelayClient::read_one() {
         }
         std::memcpy(&entry, buffer.data() + at, sizeof entry);
         at += sizeof entry;
-        if (entry.label_size > WEFT_RELAY_LABEL || got - at < (entry.label_size + 7) / 8 * 8) {
+        const std::size_t padded = (std::size_t{entry.label_size} + 7) / 8 * 8;
+        if (entry.label_size > WEFT_RELAY_LABEL || got - at < padded) {
             return failure(EPROTO, "weft-relay sent a label that is cut");
         }
         result.entries.push_back(entry);
         result.labels.emplace_back(buffer.data() + at, entry.label_size);
-        at += (entry.label_size + 7) / 8 * 8;
+        at += padded;
     }
     return result;
 }

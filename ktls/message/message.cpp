@@ -3,6 +3,7 @@
 #include "ktls/message/message.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace weft::ktls {
@@ -50,6 +51,7 @@ bool unix_address(const char* path, sockaddr_un& address) {
     address.sun_family = AF_UNIX;
     const std::size_t length = std::strlen(path);
     if (length >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
         return false;
     }
     std::memcpy(address.sun_path, path, length);

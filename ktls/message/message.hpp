@@ -28,7 +28,7 @@ struct Arrived {
 /// Never blocks. `flags`: MSG_CMSG_CLOEXEC, or 0 for a program that hands its descriptors on.
 Arrived receive_message(int socket, std::span<iovec> parts, int flags = 0);
 
-/// False: the path is too long for a unix socket.
+/// False, with ENAMETOOLONG: the path is too long for a unix socket.
 bool unix_address(const char* path, sockaddr_un& address);
 
 } // namespace weft::ktls

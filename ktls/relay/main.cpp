@@ -51,8 +51,7 @@ int listen_on(const char* path) {
     sockaddr_un address{};
     const auto* where = reinterpret_cast<const sockaddr*>(&address);
     const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET, 0);
-    errno = ENAMETOOLONG;
-    if (!weft::ktls::unix_address(path, address)) {
+    if (fd < 0 || !weft::ktls::unix_address(path, address)) {
         return -1;
     }
     errno = EADDRINUSE;
