@@ -20,9 +20,10 @@ struct AuthorityNode {
 class Authority {
 public:
     /// Makes an authority with a join token for each node, and starts weft-ca and the relays. They live until the lab
-    /// is taken down. Error: a program is missing, or what it said on standard error.
+    /// is taken down. `weft_ca`: false when certificates come from elsewhere, then there are only the relays. Error: a
+    /// program is missing, or what it said on standard error.
     static Result<Authority> start(const Names& names, const std::string& cgroup_mount,
-                                   const std::vector<AuthorityNode>& nodes);
+                                   const std::vector<AuthorityNode>& nodes, bool weft_ca);
 
     /// weftd's flags on that node.
     [[nodiscard]] const std::vector<std::string>& flags(const std::string& node) const { return flags_.at(node); }

@@ -91,8 +91,30 @@ private:
         return objects;
     }
 
+    /// What the user wants of weftd beside what the lab wants.
+    struct AgentSettings {
+        std::vector<std::string> flags;
+        bool own_source = false; ///< of certificates
+    };
+    static Result<AgentSettings> agent_settings(const Json& request) {
+        AgentSettings settings;
+        for (const auto& setting : request.at("agent")) {
+            const auto text = setting.get<std::string>();
+            const auto equals = text.find('=');
+            if (equals == std::string::npos || equals == 0) {
+                return invalid("--agent: '{}' is not KEY=VALUE", text);
+            }
+            auto key = text.substr(0, equals);
+            settings.own_source |= key == "identity_files" || key == "workload_api";
+            std::ranges::replace(key, '_', '-');
+            settings.flags.push_back("--" + key + text.substr(equals));
+        }
+        return settings;
+    }
+
     Result<Json> up(const Json& request) {
         const bool mesh = request.at("mesh").get<bool>();
+        WEFT_ASSIGN(const auto settings, agent_settings(request));
         WEFT_ASSIGN(const auto mount, cgroup_mount());
         WEFT_ASSIGN(auto cni, CniRunner::make(names_, mesh));
         std::string weftd;
@@ -125,16 +147,16 @@ private:
             for (const auto& node : controller->cluster().wire_nodes()) {
                 nodes_on_wire.push_back({node.name, node.addresses.front().to_string()});
             }
-            WEFT_ASSIGN(auto authority, Authority::start(names_, mount, nodes_on_wire));
+            WEFT_ASSIGN(auto authority, Authority::start(names_, mount, nodes_on_wire, !settings.own_source));
             authority_.emplace(std::move(authority));
             watch_enrolled();
         }
         for (const auto& node : controller->cluster().wire_nodes()) {
             WEFT_TRY(create_cgroup(mount + "/" + names_.host_cgroup(node.name)));
             WEFT_TRY(create_cgroup(mount + "/" + names_.node_cgroup(node.name) + "/kubepods"));
-            auto agent =
-                std::make_unique<Agent>(loop_, names_, node.name, weftd, mount,
-                                        authority_ ? authority_->flags(node.name) : std::vector<std::string>{});
+            auto flags = authority_ ? authority_->flags(node.name) : std::vector<std::string>{};
+            flags.insert(flags.end(), settings.flags.begin(), settings.flags.end());
+            auto agent = std::make_unique<Agent>(loop_, names_, node.name, weftd, mount, std::move(flags));
             WEFT_TRY(agent->start());
             agents_[node.name] = std::move(agent);
         }

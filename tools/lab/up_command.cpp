@@ -30,6 +30,7 @@ struct UpOptions {
     int nodes = 2;
     int timeout_seconds = 60;
     bool without_mesh = false;
+    std::vector<std::string> agent; ///< KEY=VALUE for weftd
 };
 
 void pause_briefly() {
@@ -99,8 +100,11 @@ void up(const UpOptions& options) {
     need(ensure_bpffs());
     auto started = start_supervisor(names);
     if (started) {
-        const auto answer =
-            ask(names, Json{{"op", "up"}, {"nodes", options.nodes}, {"mesh", !options.without_mesh}, {"files", files}});
+        const auto answer = ask(names, Json{{"op", "up"},
+                                            {"nodes", options.nodes},
+                                            {"mesh", !options.without_mesh},
+                                            {"agent", options.agent},
+                                            {"files", files}});
         started = answer ? Result<>() : std::unexpected(answer.error());
     }
     if (!started) {
@@ -139,6 +143,11 @@ void add_up(CLI::App& lab) {
     command->add_option("--timeout", options->timeout_seconds, "Seconds to wait for the pods")->capture_default_str();
     command->add_flag("--without-mesh", options->without_mesh,
                       "The same cluster without weftd and weft-cni, to compare");
+    command
+        ->add_option("--agent", options->agent,
+                     "A setting of every node's weftd, as KEY=VALUE; identity_files or workload_api replaces weft-ca")
+        ->option_text("KEY=VALUE")
+        ->allow_extra_args(false);
     add_name_option(*command, options->name);
     command->callback([options] { up(*options); });
 

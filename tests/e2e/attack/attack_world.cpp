@@ -137,11 +137,15 @@ Material RogueAuthority::issue(const std::string& uri) const {
     return made;
 }
 
-void AttackTest::SetUpTestSuite() {
+std::string RogueAuthority::root_pem() const {
+    return *pki::pem_of(root_.get());
+}
+
+void AttackTest::bring_up(const std::string& more, const std::vector<std::string>& arguments) {
     lab = std::make_unique<TestLab>();
     addresses_.clear();
-    lab->write("shop.yaml", kManifests);
-    lab->up();
+    lab->write("shop.yaml", std::string(kManifests) + more);
+    lab->up(arguments);
 }
 
 void AttackTest::SetUp() {
@@ -164,7 +168,10 @@ std::string AttackTest::address(const std::string& pod) {
 
 UniqueFd AttackTest::connect_from(const std::string& pod, const std::string& to, std::uint16_t port) {
     const auto slash = pod.find('/');
-    const auto netns = lab::netns_path(names().pod_netns(pod.substr(0, slash), pod.substr(slash + 1)));
+    const auto namespace_name = pod.substr(0, slash);
+    const auto name = pod.substr(slash + 1);
+    const auto netns = lab::netns_path(namespace_name == "abroad" ? names().external_netns(namespace_name, name)
+                                                                  : names().pod_netns(namespace_name, name));
     UniqueFd fd;
     const auto done = lab::in_netns(netns, [&]() -> Result<> {
         fd.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

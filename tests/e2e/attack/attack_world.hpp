@@ -24,6 +24,7 @@ class RogueAuthority {
 public:
     explicit RogueAuthority(const std::string& trust_domain);
     [[nodiscard]] Material issue(const std::string& uri) const;
+    [[nodiscard]] std::string root_pem() const;
 
 private:
     pki::OsslPtr<EVP_PKEY> key_;
@@ -34,12 +35,14 @@ private:
 /// shop/client, shop/other and outside/stranger; on node-2 shop/api, which answers "hello" to each line on port 8080.
 class AttackTest : public testing::Test {
 protected:
-    static void SetUpTestSuite();
+    static void SetUpTestSuite() { bring_up("", {}); }
+    /// The lab, with more manifests and more arguments of `weft lab up`.
+    static void bring_up(const std::string& more, const std::vector<std::string>& arguments);
     static void TearDownTestSuite() { lab.reset(); }
     void SetUp() override;
 
     [[nodiscard]] static std::string address(const std::string& pod);
-    /// A connection from inside a pod's network namespace, without the pod.
+    /// A connection from inside a pod's network namespace, without the pod; or from a host outside, "abroad/NAME".
     [[nodiscard]] static UniqueFd connect_from(const std::string& pod, const std::string& to,
                                                std::uint16_t port = 8080);
     [[nodiscard]] static std::uint16_t own_port(int fd);
@@ -51,6 +54,8 @@ protected:
     /// Signed with the authority's own key, with any content.
     [[nodiscard]] static Material forged(const std::string& uri, std::chrono::seconds from, std::chrono::seconds to);
 
+    /// The value behind a line's begin on a node's page of metrics; 0 when it is not there.
+    [[nodiscard]] static double metric(const std::string& node, const std::string& line);
     /// weft_mesh_failures_total of a node.
     [[nodiscard]] static double counted(const std::string& node, const std::string& side, const std::string& reason);
     /// weft_drops_total of a node, incoming.
@@ -70,7 +75,6 @@ protected:
 
 private:
     static std::map<std::string, std::string> addresses_; ///< of pods, which live as long as the lab
-    [[nodiscard]] static double metric(const std::string& node, const std::string& line);
 };
 
 } // namespace weft::e2e
