@@ -11,6 +11,21 @@
 #include "weft/ktls/install.hpp"
 
 namespace weft::mesh {
+namespace {
+
+Ending ending_of(const weft_relay_entry& entry) {
+    return {std::string(ktls::relay_reason_name(entry.reason)), entry.detail, entry.to_peer, entry.to_app};
+}
+
+Ending ending_of(const ktls::UserspaceRelay& relay) {
+    return {std::string(ktls::relay_reason_name(relay.reason())), relay.detail(), relay.to_peer(), relay.to_app()};
+}
+
+Ending ending_of(const PlainRelay& relay) {
+    return {relay.finished() ? "finished" : "reset", 0, relay.to_peer(), relay.to_app()};
+}
+
+} // namespace
 
 Carriage::Carriage(Poller& poller, Stats& stats, CarriageOptions options)
     : poller_(poller), stats_(stats), options_(std::move(options)),
@@ -80,9 +95,10 @@ void Carriage::on_event(const weft_relay_entry& entry) {
     case WEFT_RELAY_REASON_PEER_ALERT:
     case WEFT_RELAY_REASON_BAD_RECORD:
     case WEFT_RELAY_REASON_RELAY_ERROR:
-        return stats_.broken(entry.id, ktls::relay_reason_name(entry.reason), fmt::format("detail {}", entry.detail));
+        return stats_.broken(entry.id, ktls::relay_reason_name(entry.reason), fmt::format("detail {}", entry.detail),
+                             ending_of(entry));
     default:
-        return stats_.ended(entry.id);
+        return stats_.ended(entry.id, ending_of(entry));
     }
 }
 
@@ -105,7 +121,9 @@ void Carriage::answered(ktls::RelayMessage& message) {
     if (message.head.op != WEFT_RELAY_HAND_OVER || found == handed_over_.end()) {
         return;
     }
-    if (message.head.status != WEFT_RELAY_OK) {
+    if (message.head.status == WEFT_RELAY_OK) {
+        stats_.moment(found->second.facts, Moment::kTaken);
+    } else {
         stats_.ended(found->first);
         give_up(found->second, std::string(ktls::relay_status_text(message.head.status)));
     }
@@ -151,6 +169,7 @@ std::optional<Joined> Carriage::take_in_kernel(Joined joined) {
         }
         joined.facts.carrier = Carrier::kRelay;
         joined.handshake.reset(); // the keys are the kernel's now
+        stats_.moment(joined.facts, Moment::kKeys);
     }
     joined.facts.in_relay = true;
     const std::uint64_t id = joined.facts.id = stats_.carried(joined.facts);
@@ -219,7 +238,11 @@ void Carriage::end(Poller::Token token, bool in_order) {
     const CarriedPtr carried = std::move(found->second);
     carried_.erase(found);
     poller_.remove(token);
-    stats_.ended(carried->id);
+    auto ending = std::visit([](const auto& relay) { return ending_of(relay); }, carried->relay);
+    if (ending.reason == "none") {
+        ending.reason = "requested"; // it was still running
+    }
+    stats_.ended(carried->id, ending);
     for (UniqueFd* const fd : {&carried->app, &carried->wire}) {
         in_order ? close_in_order(*fd) : reset(*fd);
     }
@@ -245,12 +268,16 @@ void Carriage::close_if(const std::function<bool(const ConnectionFacts&)>& wante
             here.push_back(token);
         }
     }
-    std::ranges::for_each(here, [this](Poller::Token token) { end(token, false); });
+    for (const auto token : here) {
+        stats_.revoked(carried_.at(token)->id);
+        end(token, false);
+    }
     if (!options_.watch) {
         return;
     }
     for (const auto& [id, facts] : stats_.connections()) {
         if (facts.in_relay && wanted(facts)) {
+            stats_.revoked(id);
             relay_.drop(id);
         }
     }

@@ -41,7 +41,7 @@ public:
 
     /// Carries the connection until its end; if it cannot, both ends are reset.
     void take(Joined joined);
-    /// Resets those whose facts satisfy `wanted`.
+    /// Resets those whose facts satisfy `wanted`, and counts them as closed by a revocation.
     void close_if(const std::function<bool(const ConnectionFacts&)>& wanted);
     /// To weft-relay, which also keeps what is not carried.
     RelayLink& relay() { return relay_; }

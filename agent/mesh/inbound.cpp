@@ -44,6 +44,7 @@ public:
         }
         facts_.app = *own;
         facts_.remote = *peer;
+        around_.stats.moment(facts_, Moment::kAccepted, {}, facts_.began_ns);
         counted_ = true;
         if (++around_.pending_from[Ip(peer->addr)] > around_.limits.pending_from_one) {
             return fail(MeshFailure::kTooMany, "this peer has too many unfinished ones");
@@ -119,6 +120,7 @@ private:
         }
         set_low_water(1);
         facts_.carrier = Carrier::kPlaintext;
+        around_.stats.moment(facts_, Moment::kPlaintext);
         connect();
     }
 
@@ -130,8 +132,13 @@ private:
             return fail(MeshFailure::kNoCredentials, "see `weft identity list`");
         }
         ktls::ServerOptions options;
-        options.authorise = [view, from = facts_.remote.addr](const ktls::Peer& peer) {
-            return view->authorise(from, peer);
+        // Asked only inside step(), so while this object lives.
+        options.authorise = [this, view, from = facts_.remote.addr](const ktls::Peer& peer) {
+            auto allowed = view->authorise(from, peer);
+            if (allowed) {
+                around_.stats.moment(facts_, Moment::kProven, peer.id.to_string());
+            }
+            return allowed;
         };
         own_serial_ = context->second->serial();
         auto handshake = ktls::Handshake::server(context->second, wire_.get(), std::move(options));
@@ -140,6 +147,7 @@ private:
         }
         handshake_.emplace(std::move(*handshake));
         stage_ = Stage::kHandshaking;
+        around_.stats.moment(facts_, Moment::kHandshake);
         around_.poller.set_deadline(token_, Poller::Clock::now() + around_.limits.handshake);
         go_on();
     }
@@ -163,6 +171,7 @@ private:
         facts_.cipher = ktls::cipher_name(done.traffic.cipher);
         facts_.group = done.group;
         facts_.resumed = done.resumed;
+        around_.stats.moment(facts_, Moment::kEstablished, {}, facts_.handshake_ns);
         connect();
     }
 
@@ -183,7 +192,8 @@ private:
             return system_failure("binding to {}", Ip(facts_.app.addr).to_string());
         }
         WEFT_ASSIGN(inner_, own_end(app_.get()));
-        WEFT_TRY(around_.kernel.announce_peer(facts_.workload->netns_cookie, inner_, facts_.remote));
+        WEFT_TRY(around_.kernel.announce_peer(facts_.workload->netns_cookie, inner_, facts_.remote,
+                                              facts_.carrier == Carrier::kPlaintext));
         around_.poller.set_deadline(token_, Poller::Clock::now() + around_.limits.connect);
         const SocketAddress to(facts_.app);
         if (::connect(app_.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) {
@@ -203,6 +213,7 @@ private:
         if (!other_end(app_.get())) {
             return; // an event of the wire: still connecting
         }
+        around_.stats.moment(facts_, Moment::kApplication);
         // The handshake went by the view of its beginning; what was taken back since then ends before it carries.
         if (handshake_) {
             const auto view = around_.view();

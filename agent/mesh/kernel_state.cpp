@@ -56,10 +56,10 @@ void KernelState::forget_dial(std::uint64_t netns_cookie, const weft_addr_port& 
     (void)bpf_map_delete_elem(dials_.get(), &key); // a full map may have forgotten it before
 }
 
-Result<> KernelState::announce_peer(std::uint64_t netns_cookie, const weft_addr_port& local,
-                                    const weft_addr_port& peer) const {
+Result<> KernelState::announce_peer(std::uint64_t netns_cookie, const weft_addr_port& local, const weft_addr_port& peer,
+                                    bool plaintext) const {
     const weft_mesh_key key{netns_cookie, local, 0};
-    const weft_mesh_peer value{peer, 0};
+    const weft_mesh_peer value{peer, plaintext ? WEFT_MESH_PEER_PLAINTEXT : 0U};
     if (bpf_map_update_elem(peers_.get(), &key, &value, BPF_ANY) != 0) {
         return system_failure("announcing the peer of a connection");
     }

@@ -26,9 +26,9 @@ public:
                                                              const weft_addr_port& local) const;
     /// Once nobody can ask again: the connection is carried or has ended.
     void forget_dial(std::uint64_t netns_cookie, const weft_addr_port& local) const;
-    /// Announces who is behind the connection that comes from `local`. Before connect.
+    /// Announces who is behind the connection that comes from `local`. Before connect. `plaintext`: nothing was proven.
     [[nodiscard]] Result<> announce_peer(std::uint64_t netns_cookie, const weft_addr_port& local,
-                                         const weft_addr_port& peer) const;
+                                         const weft_addr_port& peer, bool plaintext) const;
     void forget_peer(std::uint64_t netns_cookie, const weft_addr_port& local) const;
     /// Where the steering program sends encrypted connections to this workload.
     [[nodiscard]] Result<> set_listener(std::uint64_t netns_cookie, int family, int fd) const;

@@ -144,7 +144,9 @@ void Mesh::update(std::shared_ptr<const View> view) {
     std::ranges::for_each(gone, [this](std::uint64_t cookie) { close_pod(cookie); });
     drop_recovered(*view);
     std::set<std::uint64_t> wanted;
+    std::set<SpiffeId> ids;
     for (const auto& [cookie, workload] : view->workloads) {
+        ids.insert(workload->id);
         wanted.insert(cookie);
         if (pods_.contains(cookie)) {
             continue;
@@ -153,6 +155,7 @@ void Mesh::update(std::shared_ptr<const View> view) {
             trouble_.push_back(fmt::format("pod {}: {}", workload->name(), opened.error().message()));
         }
     }
+    stats_.keep_principals(ids);
     if (auto kept = steering_.keep_only(wanted); !kept) {
         trouble_.push_back(kept.error().message());
     }

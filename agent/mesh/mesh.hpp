@@ -55,7 +55,9 @@ public:
     /// Handshakes may agree on changing keys: see ContextOptions::rekey.
     [[nodiscard]] bool rekeys() const { return rekeys_; }
     [[nodiscard]] const Stats& stats() const { return stats_; }
-    /// Resets the connections whose facts satisfy `wanted`; any thread.
+    /// See Stats::trace(); any thread.
+    void trace(Stats::OnMoment on_moment) { stats_.trace(std::move(on_moment)); }
+    /// Resets the connections whose facts satisfy `wanted`, and counts them as closed by a revocation; any thread.
     void close_if(std::function<bool(const ConnectionFacts&)> wanted);
 
 private:

@@ -27,7 +27,7 @@ public:
         facts_.side = Side::kClient;
         facts_.id = kept_ ? kept_id : around_.stats.reserve();
         facts_.workload = std::move(workload);
-        facts_.began_ns = monotonic_ns();
+        facts_.began_ns = accepted_ns_ = monotonic_ns();
         ++around_.pending;
     }
     ~Outbound() { --around_.pending; }
@@ -50,6 +50,7 @@ public:
         facts_.asked = (*dial)->asked;
         facts_.cookie = (*dial)->cookie;
         facts_.began_ns = static_cast<std::int64_t>((*dial)->connect_ns);
+        around_.stats.moment(facts_, Moment::kAccepted, {}, accepted_ns_);
         const auto view = around_.view();
         const Ip target(facts_.remote.addr);
         if (const auto peer = view->peers.find(target); peer != view->peers.end()) {
@@ -97,6 +98,7 @@ private:
             }
         }
         const SocketAddress to(facts_.remote);
+        around_.stats.moment(facts_, Moment::kDialled);
         around_.poller.set_deadline(token_, Poller::Clock::now() + around_.limits.connect);
         if (::connect(wire_.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) {
             return system_failure("connecting to {}", to_string(facts_.remote));
@@ -147,12 +149,18 @@ private:
             return false; // an event of the application's end: still connecting
         }
         facts_.wire_ns = monotonic_ns();
+        around_.stats.moment(facts_, Moment::kConnected, {}, facts_.wire_ns);
         if (around_.kernel_tls) {
             (void)ktls::prepare(wire_.get()); // install() says it again, with the consequence
         }
         ktls::ClientOptions options;
-        options.authorise = [view = around_.view(), at = facts_.remote.addr](const ktls::Peer& peer) {
-            return view->authorise(at, peer);
+        // Asked only inside step(), so while this object lives.
+        options.authorise = [this, view = around_.view(), at = facts_.remote.addr](const ktls::Peer& peer) {
+            auto allowed = view->authorise(at, peer);
+            if (allowed) {
+                around_.stats.moment(facts_, Moment::kProven, peer.id.to_string());
+            }
+            return allowed;
         };
         options.server = facts_.peer;
         options.resumption_key = expected_ + " " + to_string(facts_.remote);
@@ -181,6 +189,7 @@ private:
         facts_.cipher = ktls::cipher_name(done.traffic.cipher);
         facts_.group = done.group;
         facts_.resumed = done.resumed;
+        around_.stats.moment(facts_, Moment::kEstablished, {}, facts_.handshake_ns);
         // The handshake went by the view of its beginning; what was taken back since then ends before it carries.
         const auto view = around_.view();
         if (const auto still = view->authorise(facts_.remote.addr, done.peer);
@@ -252,6 +261,7 @@ private:
     std::string expected_; ///< the identity that the peer must have, or another trust domain, any of whose it may have
     bool kept_; ///< weft-relay holds `app_`, too
     std::size_t attempts_ = 0;
+    std::int64_t accepted_ns_ = 0;
     Poller::Token token_ = 0;
 };
 

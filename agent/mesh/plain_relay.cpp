@@ -36,6 +36,7 @@ bool PlainRelay::move(Half& half, std::size_t& budget) {
                 return errno == EAGAIN || errno == EINTR;
             }
             half.written += static_cast<std::size_t>(put);
+            half.moved += static_cast<std::uint64_t>(put);
             budget -= std::min(budget, static_cast<std::size_t>(put));
         }
         half.bytes.clear();

@@ -18,12 +18,14 @@ public:
 
     /// The descriptors stay the caller's and must live as long as this.
     PlainRelay(int app, int wire)
-        : halves_{Half{app, wire, {}, 0, false, false}, Half{wire, app, {}, 0, false, false}} {}
+        : halves_{Half{app, wire, {}, 0, 0, false, false}, Half{wire, app, {}, 0, 0, false, false}} {}
 
     /// Moves what can be moved now, to be called on every edge of both descriptors.
     State step(bool error_event = false);
     /// Both directions ended in order; else closing has to reset both connections.
     [[nodiscard]] bool finished() const { return halves_[0].closed && halves_[1].closed; }
+    [[nodiscard]] std::uint64_t to_peer() const { return halves_[0].moved; }
+    [[nodiscard]] std::uint64_t to_app() const { return halves_[1].moved; }
 
 private:
     struct Half {
@@ -31,6 +33,7 @@ private:
         int to;
         std::vector<std::uint8_t> bytes; ///< read, not yet written; empty while the connection is idle
         std::size_t written;
+        std::uint64_t moved; ///< bytes, since the beginning
         bool ended; ///< no more comes
         bool closed; ///< and that is passed on
     };

@@ -4,8 +4,23 @@
 #include <algorithm>
 #include <bit>
 #include <ctime>
+#include <utility>
 
 namespace weft::mesh {
+namespace {
+
+/// Identities are those of pods, so there are not many; a bound all the same.
+constexpr std::size_t kMostPrincipals = 4096;
+
+PrincipalsKey principals_of(const ConnectionFacts& facts) {
+    const bool proven = facts.carrier != Carrier::kPlaintext;
+    const bool client = facts.side == Side::kClient;
+    auto own = facts.workload ? facts.workload->id.to_string() : "unknown";
+    auto peer = proven && facts.peer ? facts.peer->to_string() : "unknown";
+    return {facts.side, proven, client ? std::move(own) : std::move(peer), client ? std::move(peer) : std::move(own)};
+}
+
+} // namespace
 
 std::string_view failure_name(MeshFailure failure) {
     switch (failure) {
@@ -54,6 +69,9 @@ void Stats::failed(const ConnectionFacts& facts, std::string_view reason, const 
         const std::lock_guard lock(mutex_);
         ++failures_[{facts.side, std::string(reason)}];
     }
+    if (tracing_.load(std::memory_order_relaxed)) {
+        tell(facts, Moment::kFailed, reason, detail, {}, 0);
+    }
     if (on_failure_) {
         on_failure_({facts, std::string(reason), detail});
     }
@@ -61,7 +79,10 @@ void Stats::failed(const ConnectionFacts& facts, std::string_view reason, const 
 
 std::uint64_t Stats::carried(ConnectionFacts facts) {
     facts.carried_ns = monotonic_ns();
+    moment(facts, Moment::kCarried, {}, facts.carried_ns);
+    auto principals = principals_of(facts);
     const std::lock_guard lock(mutex_);
+    ++count_of(std::move(principals)).opened;
     ++totals_.opened[{facts.side, facts.carrier}];
     totals_.resumed += facts.resumed ? 1 : 0;
     if (facts.handshake_ns != 0) {
@@ -88,22 +109,54 @@ void Stats::restored(ConnectionFacts facts) {
     connections_.try_emplace(facts.id, std::move(facts));
 }
 
-void Stats::ended(std::uint64_t id) {
-    const std::lock_guard lock(mutex_);
-    connections_.erase(id);
+PrincipalsCount& Stats::count_of(PrincipalsKey key) {
+    if (principals_.size() >= kMostPrincipals && !principals_.contains(key)) {
+        key.source = key.destination = "others";
+    }
+    return principals_[std::move(key)];
 }
 
-void Stats::broken(std::uint64_t id, std::string_view reason, const std::string& detail) {
-    ConnectionFacts facts;
+void Stats::count_end(const ConnectionFacts& facts, const Ending& ending) {
+    auto& count = count_of(principals_of(facts));
+    ++count.closed;
+    count.sent += ending.to_peer;
+    count.received += ending.to_app;
+}
+
+void Stats::ended(std::uint64_t id, const Ending& ending) {
+    std::map<std::uint64_t, ConnectionFacts>::node_type found;
     {
         const std::lock_guard lock(mutex_);
-        auto found = connections_.extract(id);
+        found = connections_.extract(id);
         if (!found) {
             return;
         }
-        facts = std::move(found.mapped());
+        count_end(found.mapped(), ending);
     }
-    failed(facts, reason, detail);
+    if (tracing_.load(std::memory_order_relaxed)) {
+        tell(found.mapped(), Moment::kEnded, ending.reason, {}, ending, 0);
+    }
+}
+
+void Stats::broken(std::uint64_t id, std::string_view reason, const std::string& detail, const Ending& ending) {
+    std::map<std::uint64_t, ConnectionFacts>::node_type found;
+    {
+        const std::lock_guard lock(mutex_);
+        found = connections_.extract(id);
+        if (!found) {
+            return;
+        }
+        count_end(found.mapped(), ending);
+    }
+    failed(found.mapped(), reason, detail);
+}
+
+void Stats::revoked(std::uint64_t id) {
+    const std::lock_guard lock(mutex_);
+    const auto found = connections_.find(id);
+    if (found != connections_.end() && !std::exchange(found->second.revoked, true)) {
+        ++totals_.revoked[found->second.side];
+    }
 }
 
 void Stats::key_limit(KeyEvent event) {
@@ -112,8 +165,24 @@ void Stats::key_limit(KeyEvent event) {
 }
 
 void Stats::ended_in_relay() {
-    const std::lock_guard lock(mutex_);
-    std::erase_if(connections_, [](const auto& one) { return one.second.in_relay; });
+    std::vector<ConnectionFacts> gone;
+    {
+        const std::lock_guard lock(mutex_);
+        for (auto one = connections_.begin(); one != connections_.end();) {
+            if (!one->second.in_relay) {
+                ++one;
+                continue;
+            }
+            count_end(one->second, {});
+            if (tracing_.load(std::memory_order_relaxed)) {
+                gone.push_back(std::move(one->second));
+            }
+            one = connections_.erase(one);
+        }
+    }
+    for (const auto& facts : gone) {
+        tell(facts, Moment::kEnded, "relay-gone", {}, {}, 0);
+    }
 }
 
 std::map<std::uint64_t, ConnectionFacts> Stats::connections() const {
@@ -135,6 +204,37 @@ std::map<std::pair<Side, std::string>, std::uint64_t> Stats::failures() const {
 Stats::Totals Stats::totals() const {
     const std::lock_guard lock(mutex_);
     return totals_;
+}
+
+std::map<PrincipalsKey, PrincipalsCount> Stats::principals() const {
+    const std::lock_guard lock(mutex_);
+    return principals_;
+}
+
+void Stats::keep_principals(const std::set<SpiffeId>& own) {
+    std::set<std::string> names;
+    for (const auto& id : own) {
+        names.insert(id.to_string());
+    }
+    const std::lock_guard lock(mutex_);
+    std::erase_if(principals_, [&](const auto& one) {
+        return !names.contains(one.first.side == Side::kClient ? one.first.source : one.first.destination);
+    });
+}
+
+void Stats::trace(OnMoment on_moment) {
+    const std::lock_guard lock(moment_mutex_);
+    on_moment_ = std::move(on_moment);
+    tracing_.store(static_cast<bool>(on_moment_), std::memory_order_relaxed);
+}
+
+void Stats::tell(const ConnectionFacts& facts, Moment moment, std::string_view word, std::string_view detail,
+                 const Ending& ending, std::int64_t at_ns) {
+    const MomentReport report{moment, at_ns != 0 ? at_ns : monotonic_ns(), facts, word, detail, ending};
+    const std::lock_guard lock(moment_mutex_);
+    if (on_moment_) {
+        on_moment_(report);
+    }
 }
 
 } // namespace weft::mesh

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // What became of the mesh's connections: counters for metrics, the living ones for `weft conn list`, and a report for
-// each that failed, from which a flow is made. Thread: any.
+// each that failed, from which a flow is made; and, while somebody listens, each moment of a connection's life.
+// Thread: any.
 #pragma once
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,6 +71,7 @@ struct ConnectionFacts { // NOLINT(clang-analyzer-core.uninitialized.Assign): lo
     std::int64_t wire_ns = 0;      ///< the connection between the nodes stands
     std::int64_t handshake_ns = 0; ///< the handshake is done
     std::int64_t carried_ns = 0;   ///< both ends are joined
+    bool revoked = false;          ///< it is being closed, as the certificate of an end was taken back
 };
 
 /// What happened to keys whose records are the kernel's.
@@ -79,6 +82,54 @@ enum class KeyEvent : std::uint8_t {
     kSendKey,      ///< a new key of ours
     kReceiveKey,   ///< a new key of a peer's
     kCount
+};
+
+/// How a connection that was carried ended.
+struct Ending {
+    std::string reason = "unknown"; ///< one of the words of ktls::relay_reason_name()
+    std::uint32_t detail = 0;       ///< errno, or number of the peer's alert
+    std::uint64_t to_peer = 0;      ///< bytes that the workload sent
+    std::uint64_t to_app = 0;       ///< bytes that it received
+};
+
+/// The moments of a connection's life in this process.
+enum class Moment : std::uint8_t {
+    kAccepted,     ///< from the application, or from the peer
+    kDialled,      ///< client: the connection to the peer was begun
+    kConnected,    ///< client: it stands, and the handshake begins
+    kHandshake,    ///< server: the first bytes are a Weft handshake, which begins
+    kPlaintext,    ///< server: they are not, and the workload takes that
+    kProven,       ///< the peer's identity is proven, and may be at its address
+    kEstablished,  ///< the handshake is done
+    kApplication,  ///< server: the application has taken its connection
+    kKeys,         ///< the kernel has the keys
+    kCarried,      ///< bytes may flow: see ConnectionFacts::carrier
+    kTaken,        ///< weft-relay has it
+    kFailed,       ///< `word` is the reason
+    kEnded,        ///< `word` is the reason
+};
+
+/// One moment.
+struct MomentReport {
+    Moment moment{};
+    std::int64_t at_ns = 0; ///< CLOCK_MONOTONIC
+    const ConnectionFacts& facts; ///< only during the call
+    std::string_view word;
+    std::string_view detail;
+    Ending ending = {}; ///< of kEnded
+};
+
+/// What went between two principals, as seen from the workload of this node.
+struct PrincipalsKey {
+    Side side{};
+    bool mutual_tls = true;
+    std::string source;      ///< SPIFFE ID; "unknown": nobody was proven
+    std::string destination;
+    friend auto operator<=>(const PrincipalsKey&, const PrincipalsKey&) = default;
+};
+struct PrincipalsCount {
+    std::uint64_t opened = 0, closed = 0;
+    std::uint64_t sent = 0, received = 0; ///< by the workload, of connections that ended
 };
 
 /// A connection that failed, before it carried a byte of the application's or by its keys.
@@ -103,9 +154,11 @@ public:
     std::uint64_t carried(ConnectionFacts facts);
     /// A connection that an earlier agent has handed to weft-relay; nothing when it is known.
     void restored(ConnectionFacts facts);
-    void ended(std::uint64_t id);
+    void ended(std::uint64_t id, const Ending& ending = {});
     /// The same, with a failure of that name, for connections that were not ended by their own ends.
-    void broken(std::uint64_t id, std::string_view reason, const std::string& detail);
+    void broken(std::uint64_t id, std::string_view reason, const std::string& detail, const Ending& ending = {});
+    /// A connection is about to be closed, as the certificate of an end was taken back. Counted once for each.
+    void revoked(std::uint64_t id);
     void key_limit(KeyEvent event);
     /// weft-relay is gone, and what it carried with it.
     void ended_in_relay();
@@ -118,6 +171,7 @@ public:
     struct Totals {
         std::map<std::pair<Side, Carrier>, std::uint64_t> opened;
         std::uint64_t resumed = 0;
+        std::map<Side, std::uint64_t> revoked; ///< closed by a revocation
         std::array<std::uint64_t, static_cast<std::size_t>(KeyEvent::kCount)> keys{};
         /// Bucket i counts handshakes of less than 2^i microseconds that are not in a lower one; the last takes the
         /// rest.
@@ -125,9 +179,27 @@ public:
         std::uint64_t handshake_sum_us = 0;
     };
     [[nodiscard]] Totals totals() const;
+    [[nodiscard]] std::map<PrincipalsKey, PrincipalsCount> principals() const;
+    /// Forgets what was counted for other identities of this node's workloads than these.
+    void keep_principals(const std::set<SpiffeId>& own);
+
+    using OnMoment = std::function<void(const MomentReport&)>;
+    /// Tells each moment from now on; empty: none any more, which costs nothing. Called on a worker, must not block.
+    void trace(OnMoment on_moment);
+    /// A moment of now, or of `at_ns`.
+    void moment(const ConnectionFacts& facts, Moment moment, std::string_view detail = {}, std::int64_t at_ns = 0) {
+        if (tracing_.load(std::memory_order_relaxed)) {
+            tell(facts, moment, {}, detail, {}, at_ns);
+        }
+    }
 
 private:
     void failed(const ConnectionFacts& facts, std::string_view reason, const std::string& detail);
+    void tell(const ConnectionFacts& facts, Moment moment, std::string_view word, std::string_view detail,
+              const Ending& ending, std::int64_t at_ns);
+    PrincipalsCount& count_of(PrincipalsKey key);
+    /// With the mutex held.
+    void count_end(const ConnectionFacts& facts, const Ending& ending);
 
     OnFailure on_failure_;
     mutable std::mutex mutex_; ///< guards all below: a handful of instructions per connection
@@ -135,6 +207,11 @@ private:
     std::map<std::uint64_t, ConnectionFacts> connections_;
     std::uint64_t next_; ///< begins at the time of start: weft-relay may still carry what an earlier agent numbered
     Totals totals_;
+    std::map<PrincipalsKey, PrincipalsCount> principals_;
+
+    std::atomic<bool> tracing_ = false;
+    std::mutex moment_mutex_; ///< guards on_moment_, and that it is not called any more once trace() has returned
+    OnMoment on_moment_;
 };
 
 /// CLOCK_MONOTONIC, as the hooks' times.

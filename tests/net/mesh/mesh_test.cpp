@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // What two applications see of each other when their connection goes by mutual TLS: what they would see without.
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <thread>
 
+#include "agent/bpf/conn_reader.hpp"
 #include "agent/mesh/sockets.hpp"
 #include "tests/net/ktls/streams.hpp"
 #include "tests/net/mesh/mesh_world.hpp"
@@ -11,6 +14,7 @@ namespace weft::test {
 namespace {
 
 using ktls::test::eventually;
+using mesh::Moment;
 using mesh::Side;
 using namespace std::chrono_literals;
 
@@ -67,6 +71,78 @@ TEST_P(MeshPath, TheKernelAnnouncesOneFlowAtEachEnd) {
         EXPECT_FALSE(Ip(event.local.addr).is_loopback());
         EXPECT_FALSE(Ip(event.remote.addr).is_loopback());
     }
+}
+
+TEST_P(MeshPath, PayloadIsCountedByTheKernelAndByPrincipals) {
+    auto ends = connect();
+    ASSERT_TRUE(ends.server.valid());
+    ASSERT_TRUE(exchange(ends.client.get(), ends.server.get(), 100'000, 5));
+    ASSERT_TRUE(exchange(ends.server.get(), ends.client.get(), 50'000, 6));
+    const auto listed = [&](bool client) {
+        const auto all = bpf::read_connections(bpf_program__fd(world.bpf().progs.weft_conn_iter),
+                                               bpf_map__fd(world.bpf().maps.weft_socket));
+        EXPECT_TRUE(all.has_value());
+        for (const auto& conn : *all) {
+            if ((conn.socket.flags & WEFT_SOCKET_MESH) != 0 && (conn.socket.role == WEFT_ROLE_CLIENT) == client) {
+                return std::pair(conn.bytes_sent, conn.bytes_received);
+            }
+        }
+        return std::pair<__u64, __u64>();
+    };
+    EXPECT_TRUE(eventually([&] { return listed(true) == std::pair<__u64, __u64>(100'000, 50'000); }, 20s));
+    EXPECT_TRUE(eventually([&] { return listed(false) == std::pair<__u64, __u64>(50'000, 100'000); }, 20s));
+
+    ends.client.reset();
+    ends.server.reset();
+    EXPECT_TRUE(eventually([&] { return mesh->stats().connections().empty(); }, 20s));
+    const auto counted = mesh->stats().principals();
+    ASSERT_EQ(counted.size(), 2U);
+    for (const auto& [key, count] : counted) {
+        EXPECT_TRUE(key.mutual_tls);
+        EXPECT_EQ(key.source, "spiffe://cluster.local/ns/shop/sa/web");
+        EXPECT_EQ(key.destination, "spiffe://cluster.local/ns/shop/sa/api");
+        EXPECT_EQ(count.opened, 1U);
+        EXPECT_EQ(count.closed, 1U);
+        EXPECT_EQ(count.sent, key.side == Side::kClient ? 100'000U : 50'000U);
+        EXPECT_EQ(count.received, key.side == Side::kClient ? 50'000U : 100'000U);
+    }
+    view.workloads.erase(world.client.cookie());
+    mesh->update(std::make_shared<const mesh::View>(view));
+    EXPECT_EQ(mesh->stats().principals().size(), 1U) << "nobody here is the client's identity any more";
+}
+
+TEST_P(MeshPath, EachMomentIsToldToWhoeverTraces) {
+    std::mutex mutex;
+    std::map<Side, std::vector<Moment>> seen;
+    std::map<Side, std::int64_t> last;
+    mesh->trace([&](const mesh::MomentReport& report) {
+        const std::lock_guard lock(mutex);
+        seen[report.facts.side].push_back(report.moment);
+        EXPECT_LE(last[report.facts.side], report.at_ns) << static_cast<int>(report.moment);
+        last[report.facts.side] = report.at_ns;
+    });
+    auto ends = connect();
+    ASSERT_TRUE(ends.server.valid());
+    ASSERT_TRUE(eventually([&] { return mesh->stats().connections().size() == 2; }, 20s));
+    ends.client.reset();
+    ends.server.reset();
+    EXPECT_TRUE(eventually([&] { return mesh->stats().connections().empty(); }, 20s));
+    mesh->trace({});
+    std::vector client{Moment::kAccepted, Moment::kDialled, Moment::kConnected, Moment::kProven, Moment::kEstablished};
+    std::vector server{Moment::kAccepted, Moment::kHandshake, Moment::kProven, Moment::kEstablished,
+                       Moment::kApplication};
+    for (auto* side : {&client, &server}) {
+        if (kernel_tls()) {
+            side->insert(side->end(), {Moment::kKeys, Moment::kCarried, Moment::kTaken, Moment::kEnded});
+        } else {
+            side->insert(side->end(), {Moment::kCarried, Moment::kEnded});
+        }
+    }
+    EXPECT_EQ(seen[Side::kClient], client);
+    EXPECT_EQ(seen[Side::kServer], server);
+    seen.clear();
+    (void)connect(8081);
+    EXPECT_TRUE(seen.empty()) << "nobody traces any more";
 }
 
 TEST_P(MeshPath, CarriesManyBytesBothWaysAtOnce) {
@@ -160,9 +236,13 @@ TEST_P(MeshPath, RevocationClosesExactlyTheConnectionsThatUseIt) {
     mesh->close_if([](const mesh::ConnectionFacts& facts) { return facts.peer->service_account == "nobody"; });
     ASSERT_EQ(send_text(ends.client.get(), "x"), 0);
     ASSERT_EQ(receive(ends.server.get()).first, "x");
+    EXPECT_TRUE(mesh->stats().totals().revoked.empty());
     mesh->close_if([](const mesh::ConnectionFacts& facts) { return facts.peer->service_account == "web"; });
     EXPECT_EQ(receive(ends.client.get()).first, "!ECONNRESET");
     EXPECT_EQ(receive(ends.server.get()).first, "!ECONNRESET");
+    EXPECT_TRUE(eventually([&] { return mesh->stats().connections().empty(); }, 20s));
+    const std::map<Side, std::uint64_t> once{{Side::kServer, 1}};
+    EXPECT_EQ(mesh->stats().totals().revoked, once) << "the other end was reset by its peer";
 }
 
 TEST_P(MeshPath, WithoutACertificateNothingIsCarried) {
@@ -206,6 +286,15 @@ TEST_P(MeshPath, FirstBytesThatAreNoHandshakeReachTheApplicationWhole) {
     const UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     ASSERT_TRUE(accepted.valid());
     EXPECT_EQ(read_all(accepted.get()), std::string("\x16\x03\x01 not quite", 13));
+    for (const auto& event : world.events()) {
+        if (event.kind == WEFT_EVENT_ACCEPT && event.local.port == 8080) {
+            EXPECT_FALSE(event.flags & WEFT_EVENT_MUTUAL_TLS) << "it crossed the wire as it is";
+        }
+    }
+    const auto counted = mesh->stats().principals();
+    ASSERT_EQ(counted.size(), 1U);
+    EXPECT_FALSE(counted.begin()->first.mutual_tls);
+    EXPECT_EQ(counted.begin()->first.source, "unknown");
 }
 
 TEST_P(MeshPath, AStrictWorkloadTakesNoPlaintext) {
