@@ -14,6 +14,7 @@
 #include "agent/app/memory.hpp"
 #include "agent/app/service_manager.hpp"
 #include "agent/app/services.hpp"
+#include "agent/ca/rpc/tls13.hpp"
 
 namespace {
 
@@ -60,6 +61,7 @@ Result<> run(const app::Options& options) {
 
 int main(int argc, char** argv) {
     weft::app::limit_heaps();
+    weft::ca::require_tls13();
     const auto invocation = weft::app::parse_options({argv + 1, argv + argc});
     if (!invocation) {
         std::fprintf(stderr, "weftd: %s\n", invocation.error().message().c_str());

@@ -6,8 +6,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cstdlib>
-
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -16,6 +14,7 @@
 #include "agent/ca/node_service.hpp"
 #include "agent/ca/pki/durable_file.hpp"
 #include "agent/ca/rpc/status_codes.hpp"
+#include "agent/ca/rpc/tls13.hpp"
 #include "ca.grpc.pb.h"
 
 namespace weft::ca {
@@ -70,12 +69,6 @@ private:
 
 } // namespace
 
-void require_tls13() {
-    // gRPC's default list goes to SSL_CTX_set_cipher_list, which is about TLS 1.2 only. A list with nothing but
-    // pre-shared keys, which nobody has, leaves TLS 1.2 without a cipher; TLS 1.3 has its own list.
-    (void)::setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", 1);
-}
-
 std::string admin_socket(const std::string& folder) {
     return folder + "/admin.sock";
 }
@@ -120,6 +113,7 @@ private:
     }
 
     Result<> start_nodes(const std::string& listen) {
+        WEFT_TRY(check_tls13());
         namespace tls = grpc::experimental;
         // Key and chain in one file: a reader never sees a pair that does not fit.
         const auto file = folder_ + "/" + kServerFile;

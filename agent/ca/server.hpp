@@ -17,15 +17,12 @@ struct ServerOptions {
     IssuerOptions issuer;
 };
 
-/// Makes gRPC refuse TLS 1.2 in this process, for which its API has no switch. Call before the first use of gRPC.
-void require_tls13();
-
 /// Path of the administrators' socket in a folder.
 std::string admin_socket(const std::string& folder);
 
 class Server {
 public:
-    /// Listens. Errors: as StateFolder::open(), Authority::open(), open_manifest_pods(); EADDRINUSE.
+    /// Listens. Errors: as StateFolder::open(), Authority::open(), open_manifest_pods(), check_tls13(); EADDRINUSE.
     static Result<std::unique_ptr<Server>> start(const ServerOptions& options);
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;

@@ -13,6 +13,7 @@
 #include "agent/ca/pki/chain.hpp"
 #include "agent/ca/pki/key.hpp"
 #include "agent/ca/pki/names.hpp"
+#include "agent/ca/rpc/tls13.hpp"
 #include "weft/ktls/credentials.hpp"
 
 namespace weft::identity {
@@ -88,6 +89,7 @@ Result<> check_server(const std::string& chain_pem, const ServerTrust& trust, pk
 Result<std::shared_ptr<grpc::Channel>> open_channel(const std::string& address, ServerTrust trust,
                                                     const std::string& identity_key_pem,
                                                     const std::string& identity_chain_pem) {
+    WEFT_TRY(ca::check_tls13());
     if (address.rfind(':') == std::string::npos) {
         return invalid("'{}' is not HOST:PORT", address);
     }

@@ -44,7 +44,7 @@ struct ServerTrust {
 Result<> check_server(const std::string& chain_pem, const ServerTrust& trust, pki::Time now);
 
 /// `identity_pem`: key and chain of this node; empty before it has joined. Connects when it is first used.
-/// Error: EINVAL for an unusable address.
+/// Errors: EINVAL for an unusable address; as ca::check_tls13().
 Result<std::shared_ptr<grpc::Channel>> open_channel(const std::string& address, ServerTrust trust,
                                                     const std::string& identity_key_pem,
                                                     const std::string& identity_chain_pem);

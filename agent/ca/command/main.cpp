@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "agent/ca/command/command.hpp"
-#include "agent/ca/server.hpp"
+#include "agent/ca/rpc/tls13.hpp"
 
 namespace {
 

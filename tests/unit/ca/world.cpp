@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "agent/ca/rpc/tls13.hpp"
+
 namespace weft::ca::test {
 namespace {
 
