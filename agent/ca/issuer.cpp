@@ -60,11 +60,7 @@ Result<std::vector<OsslPtr<X509>>> Issuer::certify(pki::LeafKind kind, const pki
     return chain;
 }
 
-Result<std::vector<OsslPtr<X509>>> Issuer::judge_join(const JoinRequest& request, const std::string& peer,
-                                                      AuditLine& line) {
-    if (!join_limit_.allow(peer)) {
-        return failure(EAGAIN, "too many attempts to join from {}: wait a few seconds", peer);
-    }
+Result<std::vector<OsslPtr<X509>>> Issuer::judge_join(const JoinRequest& request, AuditLine& line) {
     if (request.token().size() > kMostToken) {
         return failure(EMSGSIZE, "the join token is too long");
     }
@@ -78,18 +74,19 @@ Result<std::vector<OsslPtr<X509>>> Issuer::judge_join(const JoinRequest& request
         return failure(EACCES, "the node {} is revoked", id.name); // before the token is used up
     }
     WEFT_ASSIGN(const auto key_hash, pki::public_key_hash(csr.key.get()));
-    WEFT_ASSIGN(const auto node, tokens_.redeem(folder_, request.token(), key_hash, options_.now()));
-    if (node != id.name) {
-        return failure(EACCES, "the join token is for node {}, not for {}", node, id.name);
-    }
-    line.node = node;
-    return certify(pki::LeafKind::kNode, csr, authority_.lives().node, node);
+    WEFT_TRY(tokens_.redeem(folder_, request.token(), id.name, key_hash, options_.now()));
+    line.node = id.name;
+    return certify(pki::LeafKind::kNode, csr, authority_.lives().node, id.name);
 }
 
 Result<NodeCertificate> Issuer::join(const JoinRequest& request, const std::string& peer) {
     const std::scoped_lock lock(mutex_);
+    // Before the audit: whoever may ask as often as he likes must not fill the disk with refusals.
+    if (!join_limit_.allow(block_of(peer))) {
+        return failure(EAGAIN, "too many attempts to join from {}: wait a few seconds", peer);
+    }
     AuditLine line{.kind = "node", .peer = peer};
-    const auto chain = judge_join(request, peer, line);
+    const auto chain = judge_join(request, line);
     audit(line, chain);
     if (!chain) {
         return std::unexpected(chain.error());
@@ -99,9 +96,6 @@ Result<NodeCertificate> Issuer::join(const JoinRequest& request, const std::stri
 
 Result<std::vector<OsslPtr<X509>>> Issuer::judge_renewal(const RenewNodeRequest& request, const Caller& caller,
                                                          AuditLine& line) {
-    if (!sign_limit_.allow(caller.node)) {
-        return failure(EAGAIN, "too many requests from node {}: wait a few seconds", caller.node);
-    }
     WEFT_ASSIGN(const auto csr, pki::parse_csr(request.csr()));
     line.id = csr.uri;
     if (csr.uri != pki::NodeId{authority_.trust_domain(), caller.node}.to_string()) {
@@ -112,6 +106,9 @@ Result<std::vector<OsslPtr<X509>>> Issuer::judge_renewal(const RenewNodeRequest&
 
 Result<NodeCertificate> Issuer::renew_node(const RenewNodeRequest& request, const Caller& caller) {
     const std::scoped_lock lock(mutex_);
+    if (!sign_limit_.allow(caller.node)) {
+        return failure(EAGAIN, "too many requests from node {}: wait a few seconds", caller.node);
+    }
     AuditLine line{.kind = "node", .node = caller.node, .peer = caller.peer};
     const auto chain = judge_renewal(request, caller, line);
     audit(line, chain);
@@ -123,9 +120,6 @@ Result<NodeCertificate> Issuer::renew_node(const RenewNodeRequest& request, cons
 
 Result<std::vector<OsslPtr<X509>>> Issuer::judge_workload(const SignWorkloadRequest& request, const Caller& caller,
                                                           AuditLine& line) {
-    if (!sign_limit_.allow(caller.node)) {
-        return failure(EAGAIN, "too many requests from node {}: wait a few seconds", caller.node);
-    }
     WEFT_ASSIGN(const auto csr, pki::parse_csr(request.csr()));
     line.id = csr.uri;
     WEFT_ASSIGN(const auto id, SpiffeId::parse(csr.uri));
@@ -141,6 +135,9 @@ Result<std::vector<OsslPtr<X509>>> Issuer::judge_workload(const SignWorkloadRequ
 
 Result<WorkloadCertificate> Issuer::sign_workload(const SignWorkloadRequest& request, const Caller& caller) {
     const std::scoped_lock lock(mutex_);
+    if (!sign_limit_.allow(caller.node)) {
+        return failure(EAGAIN, "too many requests from node {}: wait a few seconds", caller.node);
+    }
     AuditLine line{.kind = "workload", .node = caller.node, .peer = caller.peer};
     const auto chain = judge_workload(request, caller, line);
     audit(line, chain);
@@ -181,20 +178,25 @@ Result<Caller> Issuer::authenticate(const std::string& chain_pem, const std::str
         return failure(EKEYREJECTED, "the client certificate is no node's: {}", id.error().message());
     }
     auto serial = ktls::serial_of(leaf);
-    const std::scoped_lock lock(mutex_);
-    if (id->trust_domain != authority_.trust_domain()) {
-        return failure(EKEYREJECTED, "trust domain '{}' is not ours ('{}')", id->trust_domain,
-                       authority_.trust_domain());
-    }
     std::vector<OsslPtr<X509>> roots;
-    for (const auto& root : authority_.roots()) {
-        roots.push_back(ktls::share(root.certificate.get()));
+    std::vector<OsslPtr<X509>> own;
+    {
+        const std::scoped_lock lock(mutex_);
+        if (id->trust_domain != authority_.trust_domain()) {
+            return failure(EKEYREJECTED, "trust domain '{}' is not ours ('{}')", id->trust_domain,
+                           authority_.trust_domain());
+        }
+        for (const auto& root : authority_.roots()) {
+            roots.push_back(ktls::share(root.certificate.get()));
+        }
+        own.push_back(ktls::share(authority_.intermediate().certificate.get()));
     }
-    // The intermediates come from the peer, as ours may have been replaced since; one that resumes a session has none.
-    const std::span<const OsslPtr<X509>> own(&authority_.intermediate().certificate, 1);
+    // Without the lock: who shows a costly chain must not keep others waiting. The intermediates come from the peer, as
+    // ours may have been replaced since; one that resumes a session has none.
     if (auto valid = pki::verify_chain(*parsed, roots, pki::Purpose::kClient, options_.now(), own); !valid) {
         return std::unexpected(valid.error().within(fmt::format("the certificate of node {}", id->name)));
     }
+    const std::scoped_lock lock(mutex_);
     if (ledger_.is_revoked(serial, uris.front())) {
         return failure(EKEYREVOKED, "the certificate of node {} is revoked", id->name);
     }

@@ -76,7 +76,7 @@ private:
 
     Result<std::vector<OsslPtr<X509>>> certify(pki::LeafKind kind, const pki::Csr& csr, seconds life,
                                                const std::string& node);
-    Result<std::vector<OsslPtr<X509>>> judge_join(const JoinRequest& request, const std::string& peer, AuditLine& line);
+    Result<std::vector<OsslPtr<X509>>> judge_join(const JoinRequest& request, AuditLine& line);
     Result<std::vector<OsslPtr<X509>>> judge_workload(const SignWorkloadRequest& request, const Caller& caller,
                                                       AuditLine& line);
     Result<std::vector<OsslPtr<X509>>> judge_renewal(const RenewNodeRequest& request, const Caller& caller,

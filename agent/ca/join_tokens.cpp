@@ -55,13 +55,16 @@ Result<std::string> JoinTokens::create(const StateFolder& folder, const std::str
     return token;
 }
 
-Result<std::string> JoinTokens::redeem(const StateFolder& folder, std::string_view token, const std::string& key_hash,
-                                       Time now) {
+Result<> JoinTokens::redeem(const StateFolder& folder, std::string_view token, const std::string& node,
+                            const std::string& key_hash, Time now) {
     const auto found = tokens_.find(pki::sha256_hex(token));
     if (found == tokens_.end()) {
         return failure(EACCES, "unknown join token: make one with weft-ca token create");
     }
     auto& known = found->second;
+    if (node != known.node) {
+        return failure(EACCES, "the join token is for node {}, not for {}", known.node, node);
+    }
     if (now >= known.expires) {
         return failure(EACCES, "the join token for node {} expired at {}", known.node, pki::time_text(known.expires));
     }
@@ -75,7 +78,7 @@ Result<std::string> JoinTokens::redeem(const StateFolder& folder, std::string_vi
             return std::unexpected(saved.error());
         }
     }
-    return known.node;
+    return {};
 }
 
 Result<> JoinTokens::save(const StateFolder& folder) const {

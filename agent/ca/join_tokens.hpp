@@ -23,10 +23,10 @@ public:
 
     /// A new token, as text for the node's administrator. Error: EAGAIN when too many are open.
     Result<std::string> create(const StateFolder& folder, const std::string& node, seconds life, Time now);
-    /// The node that it is for. Used up from then on, but for the same key: an answer may be lost on its way.
-    /// Errors: EACCES unknown, expired or used by another key.
-    Result<std::string> redeem(const StateFolder& folder, std::string_view token, const std::string& key_hash,
-                               Time now);
+    /// Lets a node join. The token is used up from then on, but for the same key: an answer may be lost on its way.
+    /// Errors: EACCES unknown, for another node (and not used up), expired or used by another key.
+    Result<> redeem(const StateFolder& folder, std::string_view token, const std::string& node,
+                    const std::string& key_hash, Time now);
     /// By hash; used and expired ones are among them.
     [[nodiscard]] const std::map<std::string, JoinToken>& all() const { return tokens_; }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "weft/base/ip.hpp"
+
 namespace weft::ca {
 
 bool RateLimit::allow(const std::string& name, Clock::time_point now) {
@@ -22,6 +24,21 @@ bool RateLimit::allow(const std::string& name, Clock::time_point now) {
     }
     bucket.tokens -= 1;
     return true;
+}
+
+std::string block_of(std::string_view peer) {
+    std::string text(peer.substr(peer.find(':') + 1));
+    for (const std::string_view bracket : {"[", "]", "%5B", "%5D"}) { // which of them depends on gRPC's version
+        if (const auto at = text.find(bracket); at != std::string::npos) {
+            text.erase(at, bracket.size());
+        }
+    }
+    text.resize(std::min(text.find('%'), text.size())); // a scope
+    const auto ip = Ip::parse(text);
+    if (!ip || ip->is_v4()) {
+        return std::string(peer);
+    }
+    return Cidr::parse(ip->to_string() + "/64")->to_string();
 }
 
 } // namespace weft::ca

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <string>
+#include <string_view>
 
 namespace weft::ca {
 
@@ -29,5 +30,9 @@ private:
     std::size_t names_;
     std::map<std::string, Bucket> buckets_;
 };
+
+/// Whose bucket a peer as gRPC writes it ("ipv4:10.0.0.1", "ipv6:[fd00::1]") draws from: of IPv6 the whole /64, as one
+/// machine has all addresses of it.
+std::string block_of(std::string_view peer);
 
 } // namespace weft::ca
