@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -34,7 +35,12 @@ std::size_t take_bytes(char* data, std::size_t, std::size_t size, void* target) 
     return size;
 }
 
-Result<std::string> fetch(const FederatedDomain& domain) {
+/// Called by libcurl at least once a second; anything but 0 ends the transfer.
+int look_up(void* stop, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    return static_cast<const std::atomic<bool>*>(stop)->load() ? 1 : 0;
+}
+
+Result<std::string> fetch(const FederatedDomain& domain, const std::atomic<bool>& stop) {
     const std::unique_ptr<CURL, CurlDelete> handle(curl_easy_init());
     if (!handle) {
         return failure(ENOMEM, "{}: no memory for a request", domain.location);
@@ -54,6 +60,9 @@ Result<std::string> fetch(const FederatedDomain& domain) {
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "weft/" WEFT_VERSION);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &text);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_up);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &stop);
     if (!domain.ca_file.empty()) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, domain.ca_file.c_str());
         curl_easy_setopt(curl, CURLOPT_CAPATH, nullptr);
@@ -64,9 +73,9 @@ Result<std::string> fetch(const FederatedDomain& domain) {
     return text;
 }
 
-Result<std::vector<OsslPtr<X509>>> read_domain(const FederatedDomain& domain) {
+Result<std::vector<OsslPtr<X509>>> read_domain(const FederatedDomain& domain, const std::atomic<bool>& stop) {
     WEFT_ASSIGN(const auto text,
-                domain.location.starts_with(kHttps) ? fetch(domain) : read_small_file(domain.location));
+                domain.location.starts_with(kHttps) ? fetch(domain, stop) : read_small_file(domain.location));
     auto roots = parse_bundle(text);
     return roots ? std::move(roots) : std::unexpected(roots.error().within(domain.location));
 }
@@ -174,7 +183,7 @@ private:
 
     /// True when roots or trouble are new.
     bool read(const FederatedDomain& domain, Known& known) {
-        auto roots = read_domain(domain);
+        auto roots = read_domain(domain, stopping_);
         const auto trouble =
             roots ? std::string() : fmt::format("trust domain {}: {}", domain.trust_domain, roots.error().message());
         note(domain, roots ? roots->size() : known.roots.size(), roots.has_value(), trouble);
@@ -263,7 +272,7 @@ private:
     std::map<std::string, BundleState> states_;
     std::function<void()> changed_;
     bool asked_ = false;
-    bool stopping_ = false;
+    std::atomic<bool> stopping_ = false; ///< changed under the mutex; a transfer looks at it without
     std::thread thread_; ///< last: it uses all of the above
 };
 

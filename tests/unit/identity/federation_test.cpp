@@ -173,6 +173,42 @@ TEST_F(FederationTest, BadAnswersKeepTheLastGoodOne) {
     EXPECT_TRUE(eventually([&] { return trusts(*federation, next_) && trouble(*federation).empty(); }));
 }
 
+TEST_F(FederationTest, StatesTellWhatIsInForceAndSinceWhen) {
+    const TemporaryFolder files;
+    const auto federation = start(files.path("bank.pem"));
+    ASSERT_TRUE(eventually([&] { return federation->states().size() == 1; }));
+    EXPECT_EQ(federation->states().front().roots, 0U);
+    EXPECT_FALSE(federation->states().front().read_at);
+    EXPECT_NE(federation->states().front().trouble, "");
+    files.write("bank.pem", bank_.root_pem() + next_.root_pem());
+    federation->refresh();
+    ASSERT_TRUE(eventually([&] { return federation->states().front().roots == 2; }));
+    const auto read_at = federation->states().front().read_at;
+    ASSERT_TRUE(read_at);
+    files.write("bank.pem", "garbage");
+    federation->refresh();
+    ASSERT_TRUE(eventually([&] { return !federation->states().front().trouble.empty(); }));
+    EXPECT_EQ(federation->states().front().roots, 2U);
+    EXPECT_GE(*federation->states().front().read_at, *read_at);
+    EXPECT_EQ(federation->states().front().location, files.path("bank.pem"));
+}
+
+TEST_F(FederationTest, AServerThatSaysNothingDoesNotKeepUsFromEnding) {
+    const UniqueFd mute(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    ASSERT_EQ(::bind(mute.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+    ASSERT_EQ(::listen(mute.get(), 1), 0);
+    ASSERT_EQ(::getsockname(mute.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    auto federation = start(fmt::format("https://127.0.0.1:{}/", ntohs(address.sin_port)));
+    const UniqueFd peer(::accept4(mute.get(), nullptr, nullptr, SOCK_CLOEXEC)); // it waits for our answer now
+    const auto began = std::chrono::steady_clock::now();
+    federation.reset();
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(6)) << "a request may take ten";
+}
+
 TEST_F(FederationTest, ConfigurationIsChecked) {
     const auto fault = [](std::vector<FederatedDomain> domains) {
         const auto started = Federation::start(std::move(domains), "cluster.local", std::chrono::seconds(10));
