@@ -63,6 +63,22 @@ TEST_F(MeshPrograms, Redis) {
                 AllOf(HasSubstr("SET:"), HasSubstr("GET:"), Not(HasSubstr("rror"))));
 }
 
+TEST_F(MeshPrograms, PostgresqlAndPgbench) {
+    // As the user whom its package makes: it does not run as root.
+    const std::string as_user = "setpriv --reuid=postgres --regid=postgres --clear-groups ";
+    const std::string bin = "$(ls -d /usr/lib/postgresql/*/bin | tail -1)/";
+    ASSERT_THAT(lab().in_pod("shop/api", "cd /tmp; mkdir db && chown postgres db && " + as_user + bin +
+                                             "initdb -D /tmp/db -U postgres -A trust --no-sync --locale=C && "
+                                             "echo 'host all all all trust' >>db/pg_hba.conf && echo ready 2>&1"),
+                HasSubstr("ready"));
+    const Server server(as_user + bin + "postgres -D /tmp/db -k '' -c listen_addresses='*' -c fsync=off");
+    const auto at = " -h " + address("api") + " -U postgres postgres";
+    expect_answer(bin + "psql -tAc 'select 6 * 7'" + at, "42\n");
+    EXPECT_EQ(client(bin + "psql -tAc \"select repeat('weft', 1000000)\"" + at + " | wc -c"), "4000001\n");
+    EXPECT_THAT(client(bin + "pgbench -i -q -s 1" + at + " && " + bin + "pgbench -c 8 -t 50" + at),
+                AllOf(HasSubstr("processed: 400/400"), HasSubstr("failed transactions: 0 ")));
+}
+
 TEST_F(MeshPrograms, NginxAndWrk) {
     ASSERT_EQ(lab().in_pod("shop/api", R"(cat >/tmp/nginx.conf <<'END'
 daemon off; pid /tmp/pid; error_log stderr; worker_processes 1; user root;
