@@ -89,8 +89,11 @@ void Keeper::serve(int client) {
     Request request{};
     iovec parts[] = {{&request.head, sizeof request.head}, {request.label, sizeof request.label}};
     const auto got = ktls::receive_message(shared_.clients[client], parts);
+    if (got.size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
     if (got.size <= 0) {
-        return got.size < 0 && (errno == EAGAIN || errno == EINTR) ? void() : drop_client(client);
+        return drop_client(client);
     }
     request.fds = got.fds;
     request.count = got.count;

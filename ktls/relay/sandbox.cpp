@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 
 #include <linux/audit.h>
@@ -29,18 +30,16 @@ constexpr std::uint16_t kChildCalls[] = {
 #endif
 };
 
-// Its own work, then what starting a program takes. Children inherit this, and add their own shorter list.
+// The parent's besides: its own work, then what starting a program takes. Children inherit both lists, and add the first.
 constexpr std::uint16_t kParentCalls[] = {
-    SYS_ppoll, SYS_accept4, SYS_recvmsg, SYS_sendmsg, SYS_getsockopt, SYS_setsockopt, SYS_fcntl, SYS_close, SYS_read,
-    SYS_write, SYS_clone, SYS_clone3, SYS_wait4, SYS_kill, SYS_getpid, SYS_getppid, SYS_gettid, SYS_tgkill, SYS_execve,
-    SYS_signalfd4, SYS_clock_gettime, SYS_clock_nanosleep, SYS_exit, SYS_exit_group, SYS_futex, SYS_rt_sigreturn,
-    SYS_restart_syscall, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_prctl, SYS_seccomp, SYS_brk, SYS_mmap, SYS_munmap,
-    SYS_mprotect, SYS_madvise, SYS_mremap, SYS_openat, SYS_fstat, SYS_newfstatat, SYS_lseek, SYS_pread64,
-    SYS_faccessat, SYS_readlinkat, SYS_prlimit64, SYS_getrandom, SYS_set_tid_address, SYS_set_robust_list, SYS_rseq,
-    SYS_sched_getaffinity, SYS_sigaltstack, SYS_splice, SYS_epoll_pwait, SYS_epoll_ctl, SYS_epoll_create1,
-    SYS_shutdown, SYS_ioctl, SYS_pipe2, SYS_uname, SYS_statx,
-#ifdef SYS_poll
-    SYS_poll, SYS_access, SYS_readlink, SYS_arch_prctl, SYS_epoll_wait, SYS_vfork, SYS_fork,
+    SYS_accept4, SYS_fcntl, SYS_clone, SYS_clone3, SYS_wait4, SYS_kill, SYS_getpid, SYS_getppid, SYS_gettid, SYS_tgkill,
+    SYS_execve, SYS_signalfd4, SYS_clock_gettime, SYS_clock_nanosleep, SYS_epoll_create1, SYS_rt_sigprocmask,
+    SYS_rt_sigaction, SYS_prctl, SYS_seccomp, SYS_brk, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap,
+    SYS_openat, SYS_fstat, SYS_newfstatat, SYS_lseek, SYS_pread64, SYS_faccessat, SYS_readlinkat, SYS_prlimit64,
+    SYS_getrandom, SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_sched_getaffinity, SYS_sigaltstack,
+    SYS_uname, SYS_statx,
+#ifdef SYS_access
+    SYS_access, SYS_readlink, SYS_arch_prctl, SYS_vfork, SYS_fork,
 #endif
 };
 // clang-format on
@@ -53,7 +52,7 @@ constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
 #error "weft-relay knows the system calls of x86-64 and arm64"
 #endif
 
-bool confine(std::span<const std::uint16_t> calls) {
+bool confine(std::initializer_list<std::span<const std::uint16_t>> lists) {
     constexpr std::size_t kMost = 256;
     sock_filter program[kMost];
     std::size_t size = 0;
@@ -65,9 +64,11 @@ bool confine(std::span<const std::uint16_t> calls) {
     put(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     put(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr));
     // x32's numbers carry a high bit, so they match none of these.
-    for (const auto call : calls) {
-        put(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1);
-        put(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    for (const auto list : lists) {
+        for (const auto call : list) {
+            put(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1);
+            put(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+        }
     }
     put(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     const sock_fprog whole{static_cast<unsigned short>(size), program};
@@ -94,11 +95,11 @@ bool drop_capabilities() {
 
 bool confine_parent() {
     // After an upgrade the list of the program before still holds, and every further one would cost each system call.
-    return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER || confine(kParentCalls);
+    return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER || confine({kChildCalls, kParentCalls});
 }
 
 bool confine_thread() {
-    return confine(kChildCalls);
+    return confine({kChildCalls});
 }
 
 } // namespace weft::relay
