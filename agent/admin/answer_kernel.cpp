@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <map>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -53,36 +55,65 @@ Connection describe(const weft_conn& conn, const Namer& names, std::uint64_t rev
         to.set_age_seconds(std::max(0.0, now - static_cast<double>(socket.connect_ns) / 1e9));
     }
     to.set_cookie(conn.cookie);
+    to.set_bytes_sent(conn.bytes_sent);
+    to.set_bytes_received(conn.bytes_received);
     to.set_stale(socket.revision != 0 && socket.revision != revision);
     return to;
 }
 
-bool same_end(const weft_addr_port& a, const weft_addr_port& b) {
-    return a.port == b.port && Ip(a.addr) == Ip(b.addr);
-}
+/// Carried connections by what an application's socket tells: a client's cookie, a server's two ends.
+class CarriedIndex {
+public:
+    explicit CarriedIndex(const std::optional<MeshHealth>& mesh) {
+        for (std::size_t i = 0; mesh && i < mesh->connections.size(); ++i) {
+            const auto& carried = mesh->connections[i];
+            if (carried.client) {
+                by_cookie_.emplace(carried.cookie, &carried);
+            } else {
+                by_ends_.emplace(Ends{key(carried.app), key(carried.remote)}, &carried);
+            }
+        }
+    }
+    [[nodiscard]] const MeshHealth::Carried* client(std::uint64_t cookie) const {
+        const auto found = by_cookie_.find(cookie);
+        return found == by_cookie_.end() ? nullptr : found->second;
+    }
+    [[nodiscard]] const MeshHealth::Carried* server(const weft_addr_port& app, const weft_addr_port& remote) const {
+        const auto found = by_ends_.find(Ends{key(app), key(remote)});
+        return found == by_ends_.end() ? nullptr : found->second;
+    }
+
+private:
+    using End = std::pair<Ip, std::uint16_t>;
+    using Ends = std::pair<End, End>;
+    static End key(const weft_addr_port& end) { return {Ip(end.addr), end.port}; }
+
+    std::unordered_map<std::uint64_t, const MeshHealth::Carried*> by_cookie_;
+    std::map<Ends, const MeshHealth::Carried*> by_ends_;
+};
 
 /// The application's socket leads to the agent; the peer is the one that the agent proved.
-void describe_mesh(const weft_conn& conn, const std::optional<MeshHealth>& mesh, const Namer& names, Connection& to) {
+void describe_mesh(const weft_conn& conn, const CarriedIndex& index, const Namer& names, Connection& to) {
     const bool client = conn.socket.role == WEFT_ROLE_CLIENT;
     const auto& peer = client ? conn.socket.backend : conn.socket.asked;
     to.set_remote(bare(peer));
     to.set_peer(names.pod_of(peer.addr));
-    if (!mesh) {
+    const auto* carried = client ? index.client(conn.cookie) : index.server(conn.local, peer);
+    if (carried == nullptr) {
         return;
     }
-    for (const auto& carried : mesh->connections) {
-        const bool match = client
-                               ? carried.client && carried.cookie == conn.cookie
-                               : !carried.client && same_end(carried.app, conn.local) && same_end(carried.remote, peer);
-        if (match) {
-            to.set_security(carried.tier == "plaintext" ? "" : "mutual_tls");
-            to.set_own_identity(carried.own_id);
-            to.set_peer_identity(carried.peer_id);
-            to.set_cipher(carried.cipher);
-            to.set_tier(carried.tier);
-            return;
-        }
+    to.set_tier(carried->tier);
+    if (carried->tier == "plaintext") {
+        return;
     }
+    to.set_security("mutual_tls");
+    to.set_own_identity(carried->own_id);
+    to.set_peer_identity(carried->peer_id);
+    to.set_own_serial(carried->own_serial);
+    to.set_peer_serial(carried->peer_serial);
+    to.set_cipher(carried->cipher);
+    to.set_key_exchange(carried->group);
+    to.set_resumed(carried->resumed);
 }
 
 } // namespace
@@ -145,10 +176,11 @@ Result<> answer_connections(const AgentView& view, const ListConnectionsRequest&
     std::vector<Connection> out;
     out.reserve(connections.size());
     const auto mesh = view.mesh();
+    const CarriedIndex index(mesh);
     for (const auto& connection : connections) {
         auto to = describe(connection, names, revision, now);
         if ((connection.socket.flags & WEFT_SOCKET_MESH) != 0) {
-            describe_mesh(connection, mesh, names, to);
+            describe_mesh(connection, index, names, to);
         }
         if (request.namespace_().empty() || to.workload().starts_with(request.namespace_() + "/")) {
             out.push_back(std::move(to));

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "agent/admin/answers.hpp"
+#include "agent/admin/certificates.hpp"
 #include "agent/admin/decode.hpp"
 
 namespace weft::admin {
@@ -215,6 +216,11 @@ ListPoliciesResponse answer_policies(const AgentView& view, const ListPoliciesRe
 
 ListIdentitiesResponse answer_identities(const AgentView& view) {
     ListIdentitiesResponse out;
+    if (const auto mesh = view.mesh(); mesh) {
+        for (const auto& certificate : mesh->certificates) {
+            *out.add_certificates() = describe(certificate);
+        }
+    }
     const auto desired = view.desired();
     const Namer names(*desired);
     for (std::uint64_t id = WEFT_IDENTITY_HOST; id <= WEFT_IDENTITY_WORLD; ++id) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "agent/admin/answers.hpp"
+#include "agent/admin/certificates.hpp"
 #include "agent/admin/features.hpp"
 #include "agent/telemetry/reasons.hpp"
 #include "weft/abi/event.h"
@@ -85,6 +86,9 @@ void add_mesh(StatusResponse& out, const MeshHealth& mesh) {
     to.set_reason(mesh.reason);
     to.set_resumed(mesh.resumed);
     to.set_carried(mesh.connections.size());
+    for (const auto& [side, value] : mesh.revoked) {
+        to.set_revoked(to.revoked() + value);
+    }
     for (const auto& count : mesh.opened) {
         to.set_opened(to.opened() + count.value);
     }
@@ -95,13 +99,7 @@ void add_mesh(StatusResponse& out, const MeshHealth& mesh) {
         failure.set_value(count.value);
     }
     for (const auto& certificate : mesh.certificates) {
-        auto& one = *to.add_certificates();
-        one.set_id(certificate.id);
-        one.set_phase(certificate.phase);
-        one.set_serial(certificate.serial);
-        one.set_seconds_left(certificate.seconds_left);
-        one.set_source(certificate.source);
-        one.set_error(certificate.error);
+        *to.add_certificates() = describe(certificate);
         if (certificate.phase != "valid") {
             out.add_problems(fmt::format("certificate of {} is {}{}{}", certificate.id, certificate.phase,
                                          certificate.error.empty() ? "" : ": ", certificate.error));

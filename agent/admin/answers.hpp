@@ -25,6 +25,10 @@ Result<> answer_dump(const AgentView& view, const DumpMapRequest& request,
 /// The same for governed sockets. Error: as AgentView::connections.
 Result<> answer_connections(const AgentView& view, const ListConnectionsRequest& request,
                             const std::function<bool(const Connection&)>& send);
+/// Opens a trace and hands out its steps as long as `go_on`. Errors: ENOENT no such pod here, EOPNOTSUPP no events,
+/// EBUSY.
+Result<> stream_trace(const AgentView& view, const TraceConnectionsRequest& request,
+                      const std::function<bool(const TraceStep&)>& send, const std::function<bool()>& go_on);
 /// Probes the kernel; needs no view.
 CheckResponse answer_check();
 

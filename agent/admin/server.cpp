@@ -37,6 +37,8 @@ grpc::Status to_status(const Result<>& result) {
         return {grpc::StatusCode::INVALID_ARGUMENT, result.error().message()};
     case EOPNOTSUPP:
         return {grpc::StatusCode::FAILED_PRECONDITION, result.error().message()};
+    case EBUSY:
+        return {grpc::StatusCode::RESOURCE_EXHAUSTED, result.error().message()};
     default:
         return {grpc::StatusCode::INTERNAL, result.error().message()};
     }
@@ -44,7 +46,8 @@ grpc::Status to_status(const Result<>& result) {
 
 class AdminService final : public Admin::Service {
 public:
-    AdminService(const AgentView& view, const telemetry::FlowRing& ring) : view_(view), ring_(ring) {}
+    AdminService(const AgentView& view, const telemetry::FlowRing& ring, const std::atomic<bool>& stopping)
+        : view_(view), ring_(ring), stopping_(stopping) {}
 
     grpc::Status Status(grpc::ServerContext*, const StatusRequest*, StatusResponse* out) override {
         *out = answer_status(view_, ring_);
@@ -83,6 +86,12 @@ public:
                                  grpc::ServerWriter<Connection>* out) override {
         return to_status(answer_connections(view_, *in, [&](const Connection& one) { return out->Write(one); }));
     }
+    grpc::Status TraceConnections(grpc::ServerContext* context, const TraceConnectionsRequest* in,
+                                  grpc::ServerWriter<TraceStep>* out) override {
+        return to_status(stream_trace(
+            view_, *in, [&](const TraceStep& one) { return out->Write(one); },
+            [&] { return !stopping_ && !context->IsCancelled(); }));
+    }
     grpc::Status Check(grpc::ServerContext*, const CheckRequest*, CheckResponse* out) override {
         *out = answer_check();
         return grpc::Status::OK;
@@ -91,6 +100,7 @@ public:
 private:
     const AgentView& view_;
     const telemetry::FlowRing& ring_;
+    const std::atomic<bool>& stopping_;
 };
 
 class ObserverService final : public observer::Observer::Service {
@@ -206,7 +216,7 @@ Result<UniqueFd> listen_on(const std::string& path, gid_t group) {
 class AdminServer::Impl {
 public:
     Impl(ServerOptions options, const AgentView& view, const telemetry::FlowRing& ring)
-        : options_(std::move(options)), admin_(view, ring), observer_(view, ring, stopping_) {}
+        : options_(std::move(options)), admin_(view, ring, stopping_), observer_(view, ring, stopping_) {}
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
     ~Impl() { stop(); }

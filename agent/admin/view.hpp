@@ -16,6 +16,10 @@
 #include "weft/abi/socket.h"
 #include "weft/base/result.hpp"
 
+namespace weft::telemetry {
+class Tracer;
+}
+
 namespace weft::admin {
 
 /// What the live connect probe at start found.
@@ -74,6 +78,8 @@ struct MeshHealth {
     struct Certificate {
         std::string id, phase, serial, source, error;
         double seconds_left = 0;
+        std::int64_t not_before = 0; ///< seconds of Unix time; both 0 while it is pending
+        std::int64_t not_after = 0;
     };
     std::vector<Certificate> certificates;
     /// Roots of another trust domain.
@@ -90,6 +96,15 @@ struct MeshHealth {
     };
     std::vector<Count> opened, failed;
     std::uint64_t resumed = 0;
+    /// Connections closed by a revocation: by "client" or "server".
+    std::vector<std::pair<std::string, std::uint64_t>> revoked;
+    /// What went between two principals: the workload's side, who opened it, who took it.
+    struct Principals {
+        std::string side, source, destination;
+        bool mutual_tls = true; ///< false: a permissive workload took it as it came, and nobody was proven
+        std::uint64_t opened = 0, closed = 0, sent = 0, received = 0;
+    };
+    std::vector<Principals> principals;
     /// Keys that reached their limit, by what followed: rekeyed, warned, closed.
     std::vector<std::pair<std::string, std::uint64_t>> key_limits;
     /// Keys that were changed: send, receive.
@@ -101,7 +116,7 @@ struct MeshHealth {
         bool client = false;
         std::uint64_t cookie = 0;  ///< client: of the application's socket
         weft_addr_port app{}, remote{};
-        std::string own_id, peer_id, cipher, tier;
+        std::string own_id, peer_id, own_serial, peer_serial, cipher, group, tier;
         bool resumed = false;
     };
     std::vector<Carried> connections;
@@ -129,6 +144,8 @@ public:
     [[nodiscard]] virtual Result<std::vector<weft_conn>> connections() const = 0;
     /// Nothing on a node without a source of identities.
     [[nodiscard]] virtual std::optional<MeshHealth> mesh() const { return std::nullopt; }
+    /// Where connections can be traced; null while nowhere. Lives as long as this.
+    [[nodiscard]] virtual telemetry::Tracer* tracer() const { return nullptr; }
     /// Every entry of a map by its full name. Error: ENOENT no such map; EOPNOTSUPP it has no list of entries.
     [[nodiscard]] virtual Result<std::vector<RawEntry>> dump_map(const std::string& name) const = 0;
 };

@@ -43,6 +43,8 @@ public:
     /// Null when this node has no source of identities.
     [[nodiscard]] MeshControl* mesh() { return mesh_.get(); }
     [[nodiscard]] const MeshControl* mesh() const { return mesh_.get(); }
+    /// Has the hooks tell the first bytes of connections, too, or not any more.
+    Result<> set_tracing(bool on) { return reconciler_.set_tracing(on); }
 
 private:
     Agent(Options options, Loop& loop);

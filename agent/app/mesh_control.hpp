@@ -50,6 +50,8 @@ public:
     // Any thread, once open() has succeeded.
     [[nodiscard]] const mesh::Mesh& mesh() const { return *mesh_; }
     [[nodiscard]] const identity::Keeper& keeper() const { return *keeper_; }
+    /// See mesh::Stats::trace().
+    void trace(mesh::Stats::OnMoment on_moment) { mesh_->trace(std::move(on_moment)); }
     /// Blocks of other trust domains that are not believed, one line each.
     [[nodiscard]] std::vector<std::string> foreign_conflicts() const {
         const std::lock_guard lock(mutex_);

@@ -32,6 +32,8 @@ std::optional<admin::MeshHealth> View::mesh() const {
         one.error = state.last_error;
         if (!state.serial.empty()) {
             one.seconds_left = std::chrono::duration<double>(state.not_after - now).count();
+            one.not_before = std::chrono::system_clock::to_time_t(state.not_before);
+            one.not_after = std::chrono::system_clock::to_time_t(state.not_after);
         }
         health.certificates.push_back(std::move(one));
     }
@@ -49,6 +51,14 @@ std::optional<admin::MeshHealth> View::mesh() const {
         health.failed.push_back({side_text(key.first), key.second, value});
     }
     health.resumed = totals.resumed;
+    for (const auto side : {mesh::Side::kClient, mesh::Side::kServer}) {
+        const auto found = totals.revoked.find(side);
+        health.revoked.emplace_back(side_text(side), found == totals.revoked.end() ? 0 : found->second);
+    }
+    for (const auto& [key, count] : mesh.stats().principals()) {
+        health.principals.push_back({side_text(key.side), key.source, key.destination, key.mutual_tls, count.opened,
+                                     count.closed, count.sent, count.received});
+    }
     const auto keys = [&](mesh::KeyEvent event) { return totals.keys[static_cast<std::size_t>(event)]; };
     health.key_limits = {{"rekeyed", keys(mesh::KeyEvent::kLimitRekeyed)},
                          {"warned", keys(mesh::KeyEvent::kLimitWarned)},
@@ -64,7 +74,10 @@ std::optional<admin::MeshHealth> View::mesh() const {
         one.remote = facts.remote;
         one.own_id = facts.workload->id.to_string();
         one.peer_id = facts.peer ? facts.peer->to_string() : "";
+        one.own_serial = facts.own_serial;
+        one.peer_serial = facts.peer_serial;
         one.cipher = facts.cipher;
+        one.group = facts.group;
         one.tier = mesh::carrier_name(facts.carrier);
         one.resumed = facts.resumed;
         health.connections.push_back(std::move(one));

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 #include "agent/app/services.hpp"
 
+#include <future>
 #include <random>
 
 #include <spdlog/spdlog.h>
 
+#include "agent/app/trace_moment.hpp"
 #include "agent/telemetry/enrich.hpp"
+#include "agent/telemetry/trace_event.hpp"
 #include "flow/flow.pb.h"
 #include "weft/abi/reasons.h"
 
@@ -14,6 +17,8 @@ namespace {
 
 /// How often the event ring is emptied; the kernel wakes us earlier when it fills up (bpf/lib/event.bpf.h).
 constexpr std::chrono::milliseconds kEventTick{100};
+/// How long a trace waits until the control thread has told the hooks; it may be writing maps.
+constexpr std::chrono::seconds kArmPatience{10};
 
 } // namespace
 
@@ -27,6 +32,8 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     WEFT_ASSIGN(auto ring, bpf::RingReader::open(events));
     std::unique_ptr<Services> services(new Services(options, agent, std::move(view), std::move(ring)));
     Services& self = *services;
+    self.view_->set_tracer(self.tracer_);
+    self.arm_traces(loop, agent, options.flow_events);
 
     admin::ServerOptions server;
     server.socket_path = options.run_dir + "/admin.sock";
@@ -44,6 +51,31 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     WEFT_TRY(loop.watch(self.ring_.fd(), [&self] { self.read_events(); }));
     loop.every(kEventTick, [&self] { self.read_events(); });
     return services;
+}
+
+void Services::arm_traces(Loop& loop, Agent& agent, bool flow_events) {
+    tracer_.set_arm([this, &loop, &agent, flow_events](bool on) -> Result<> {
+        if (!flow_events) {
+            return failure(EOPNOTSUPP, "flow_events is off in the agent's configuration: the hooks tell nothing");
+        }
+        if (auto* mesh = agent.mesh(); mesh != nullptr) {
+            mesh->trace(on ? [this](const mesh::MomentReport& moment) {
+                if (moment.facts.workload) {
+                    tracer_.report(trace_input(moment));
+                }
+            } : mesh::Stats::OnMoment());
+        }
+        const auto done = std::make_shared<std::promise<Result<>>>();
+        auto told = done->get_future();
+        loop.post([&agent, done, on] { done->set_value(agent.set_tracing(on)); });
+        if (!on) {
+            return {}; // nobody waits for it; when the agent ends, not even the control thread
+        }
+        if (told.wait_for(kArmPatience) != std::future_status::ready) {
+            return failure(ETIMEDOUT, "the agent is too busy to tell the hooks");
+        }
+        return told.get();
+    });
 }
 
 telemetry::EnrichContext Services::context(const Picture& picture) const {
@@ -91,7 +123,17 @@ void Services::add_refused(const mesh::FailureReport& report) {
 void Services::read_events() {
     const auto picture = agent_.published().get();
     const auto known = context(*picture);
-    const auto count = ring_.consume([&](const weft_event& event) { flows_.append(telemetry::enrich(event, known)); });
+    const auto count = ring_.consume([&](const weft_event& event) {
+        auto flow = telemetry::enrich(event, known);
+        if (tracer_.active()) {
+            for (const auto& step : telemetry::trace_steps(event, flow.weft().rule(), flow.weft().service())) {
+                tracer_.report(step);
+            }
+        }
+        if (event.kind != WEFT_EVENT_FIRST_BYTE) { // only traces want those
+            flows_.append(std::move(flow));
+        }
+    });
     if (!count) {
         spdlog::error("event=ring-failed error=\"{}\"", count.error().message());
         return;

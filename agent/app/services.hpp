@@ -14,6 +14,7 @@
 #include "agent/telemetry/enrich.hpp"
 #include "agent/telemetry/flow_ring.hpp"
 #include "agent/telemetry/metrics.hpp"
+#include "agent/telemetry/trace.hpp"
 
 namespace weft::app {
 
@@ -29,10 +30,13 @@ private:
     /// A flow for a connection that mutual TLS refused.
     void add_refused(const mesh::FailureReport& report);
     [[nodiscard]] telemetry::EnrichContext context(const Picture& picture) const;
+    /// Lets traces begin and end: then hooks and workers tell more.
+    void arm_traces(Loop& loop, Agent& agent, bool flow_events);
 
     std::string node_name_, trust_domain_;
     const Agent& agent_;
     std::unique_ptr<View> view_;
+    telemetry::Tracer tracer_;
     telemetry::FlowRing flows_;
     bpf::RingReader ring_;
     std::optional<admin::AdminServer> admin_;

@@ -31,6 +31,9 @@ public:
     [[nodiscard]] Result<admin::Counters> counters() const override;
     [[nodiscard]] Result<std::vector<weft_conn>> connections() const override;
     [[nodiscard]] std::optional<admin::MeshHealth> mesh() const override;
+    [[nodiscard]] telemetry::Tracer* tracer() const override { return tracer_; }
+    /// Before anybody asks; must outlive the view.
+    void set_tracer(telemetry::Tracer& tracer) { tracer_ = &tracer; }
     [[nodiscard]] Result<std::vector<admin::RawEntry>> dump_map(const std::string& name) const override;
 
 private:
@@ -39,6 +42,7 @@ private:
     Options options_;
     const Published& published_;
     const MeshControl* mesh_ = nullptr;
+    telemetry::Tracer* tracer_ = nullptr;
     bpf::PinLayout pins_;
     std::vector<std::string> hooks_;
     UniqueFd iterator_, sockets_, counters_, drops_;

@@ -96,6 +96,18 @@ public:
 
     void set_flags(std::uint32_t flags) { flags_ = flags; }
 
+    Result<> set_tracing(bool on) {
+        if (!bound_) {
+            return failure(EINVAL, "no maps are bound; bind() comes before set_tracing()");
+        }
+        flags_ = on ? flags_ | WEFT_CONFIG_TRACE : flags_ & ~WEFT_CONFIG_TRACE;
+        weft_config next = config_;
+        next.flags = on ? next.flags | WEFT_CONFIG_TRACE : next.flags & ~WEFT_CONFIG_TRACE;
+        WEFT_TRY(config().update(0, next));
+        config_ = next;
+        return {};
+    }
+
 private:
     ConfigMap config() const { return ConfigMap(*maps_.config); }
 
@@ -163,6 +175,9 @@ Result<DriftReport> Reconciler::repair() {
 }
 void Reconciler::set_config_flags(std::uint32_t flags) {
     impl_->set_flags(flags);
+}
+Result<> Reconciler::set_tracing(bool on) {
+    return impl_->set_tracing(on);
 }
 
 } // namespace weft::reconcile

@@ -37,6 +37,9 @@ public:
 
     /// Sets weft_config.flags (WEFT_CONFIG_*); in force with the next apply().
     void set_config_flags(std::uint32_t flags);
+    /// Sets or clears WEFT_CONFIG_TRACE now; verdicts stay as they are. Error: nothing is bound, or it cannot be
+    /// written.
+    Result<> set_tracing(bool on);
 
 private:
     class Impl;

@@ -167,6 +167,37 @@ void add_state(Families& out, const admin::AgentView& view) {
         .add({}, desired->policy ? static_cast<double>(desired->policy->endpoints.size()) : 0.0);
 }
 
+using Principals = admin::MeshHealth::Principals;
+
+/// One series for each pair of identities: as many as there are service accounts that talk, not as connections.
+void add_principals(Families& out, const std::vector<Principals>& all) {
+    struct Family {
+        const char *name, *help;
+        std::uint64_t Principals::* value;
+    };
+    static constexpr Family kFamilies[] = {
+        {"weft_principal_connections_opened_total",
+         "Connections between nodes that began to carry bytes, by the identities that the handshake proved.",
+         &Principals::opened},
+        {"weft_principal_connections_closed_total",
+         "Connections of weft_principal_connections_opened_total that ended.", &Principals::closed},
+        {"weft_principal_sent_bytes_total", "Payload bytes that this node's workload sent on those that ended.",
+         &Principals::sent},
+        {"weft_principal_received_bytes_total", "Payload bytes that this node's workload received on those that ended.",
+         &Principals::received},
+    };
+    for (const auto& family : kFamilies) {
+        out.counter(family.name, family.help);
+        for (const auto& one : all) {
+            out.add({{"side", one.side},
+                     {"connection_security_policy", one.mutual_tls ? "mutual_tls" : "none"},
+                     {"source_principal", one.source},
+                     {"destination_principal", one.destination}},
+                    static_cast<double>(one.*family.value));
+        }
+    }
+}
+
 void add_mesh(Families& out, const admin::MeshHealth& mesh) {
     out.gauge("weft_mesh_tier", "1, with the way in which bytes of mutual TLS are moved as label.")
         .add({{"tier", mesh.tier}}, 1);
@@ -188,14 +219,32 @@ void add_mesh(Families& out, const admin::MeshHealth& mesh) {
     for (const auto& [direction, value] : mesh.new_keys) {
         out.add({{"direction", direction}}, static_cast<double>(value));
     }
+    out.counter("weft_mesh_revoked_connections_total",
+                "Connections that were closed because the certificate or the identity of an end was revoked.");
+    for (const auto& [side, value] : mesh.revoked) {
+        out.add({{"side", side}}, static_cast<double>(value));
+    }
+    add_principals(out, mesh.principals);
     out.gauge("weft_mesh_connections", "Connections by mutual TLS that carry bytes now.")
         .add({}, static_cast<double>(mesh.connections.size()));
     out.histogram("weft_mesh_handshake_duration_seconds",
                   "Time from the connection between two nodes to its last flight.", mesh.handshake_us,
                   mesh.handshake_sum_seconds);
-    out.gauge("weft_certificate_expiry_seconds", "Seconds until the certificate of a workload's identity expires.");
+    out.gauge("weft_certificate_expiry_seconds",
+              "Seconds until the certificate of a workload's identity expires; below zero when it has.");
+    std::map<std::string, double> phases;
+    for (const auto* phase : {"valid", "pending", "failing", "expired", "revoked"}) {
+        phases[phase] = 0;
+    }
     for (const auto& certificate : mesh.certificates) {
-        out.add({{"id", certificate.id}}, certificate.seconds_left);
+        ++phases[certificate.phase];
+        if (certificate.not_after != 0) {
+            out.add({{"id", certificate.id}}, certificate.seconds_left);
+        }
+    }
+    out.gauge("weft_certificates", "Certificates of this node's enrolled workloads, by state as in `weft status`.");
+    for (const auto& [phase, count] : phases) {
+        out.add({{"state", phase}}, count);
     }
     if (!mesh.bundles.empty()) {
         out.gauge("weft_federation_bundle_roots", "Roots of another trust domain that are believed.");

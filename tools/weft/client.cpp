@@ -31,6 +31,8 @@ Result<> from_status(const grpc::Status& status) {
         return failure(ENOENT, "{}", status.error_message());
     case grpc::StatusCode::INVALID_ARGUMENT:
         return failure(EINVAL, "{}", status.error_message());
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+        return failure(EBUSY, "{}", status.error_message());
     case grpc::StatusCode::UNAVAILABLE:
         return failure(
             ECONNREFUSED,
@@ -166,6 +168,11 @@ Result<> Client::connections(const admin::ListConnectionsRequest& request,
                              const std::function<void(const admin::Connection&)>& take) {
     grpc::ClientContext context;
     return take_all<admin::Connection>(impl_->admin->ListConnections(&context, request), take);
+}
+Result<> Client::trace(const admin::TraceConnectionsRequest& request,
+                       const std::function<void(const admin::TraceStep&)>& take) {
+    grpc::ClientContext context;
+    return take_all<admin::TraceStep>(impl_->admin->TraceConnections(&context, request), take);
 }
 Result<> Client::flows(const observer::GetFlowsRequest& request,
                        const std::function<void(const observer::GetFlowsResponse&)>& take) {

@@ -33,6 +33,9 @@ public:
     Result<> dump_map(const std::string& name, const std::function<void(const admin::MapEntry&)>& take);
     Result<> connections(const admin::ListConnectionsRequest& request,
                          const std::function<void(const admin::Connection&)>& take);
+    /// Until as many connections as wished have ended, or the time is over. EBUSY: too many traces run.
+    Result<> trace(const admin::TraceConnectionsRequest& request,
+                   const std::function<void(const admin::TraceStep&)>& take);
     /// Until the agent is done or, with `follow`, gone.
     Result<> flows(const observer::GetFlowsRequest& request,
                    const std::function<void(const observer::GetFlowsResponse&)>& take);

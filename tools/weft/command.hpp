@@ -30,6 +30,7 @@ void add_service_command(CLI::App& weft, Globals& globals);
 void add_endpoint_command(CLI::App& weft, Globals& globals);
 void add_policy_command(CLI::App& weft, Globals& globals);
 void add_identity_command(CLI::App& weft, Globals& globals);
+void add_certificate_command(CLI::App& weft, Globals& globals);
 void add_map_command(CLI::App& weft, Globals& globals);
 void add_conn_command(CLI::App& weft, Globals& globals);
 void add_flows_command(CLI::App& weft, Globals& globals);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// `weft map list|dump` and `weft conn list`: what lies in the kernel now.
+// `weft map list|dump` and `weft conn list`: what lies in the kernel now. `weft conn trace` is a file of its own.
 #include <fmt/format.h>
 
 #include "tools/weft/client.hpp"
+#include "tools/weft/conn_commands.hpp"
 #include "tools/weft/page.hpp"
 
 namespace weft::cli {
@@ -59,8 +60,10 @@ void dump(const Globals& globals, const std::string& name) {
 std::string connections(Client& client, const Globals& globals, const std::string& namespace_name) {
     admin::ListConnectionsRequest request;
     request.set_namespace_(namespace_name);
-    Table table({"WORKLOAD", "ROLE", "PROTOCOL", "LOCAL", "REMOTE", "PEER", "STATE", "VERDICT", "SERVICE"},
-                {"ASKED", "RULE", "AGE", "COOKIE", "TLS", "CIPHER", "PEER-IDENTITY"}, globals.format == Format::kWide);
+    Table table({"WORKLOAD", "ROLE", "PROTOCOL", "LOCAL", "REMOTE", "PEER", "STATE", "VERDICT", "TIER", "SENT",
+                 "RECEIVED", "AGE", "SERVICE"},
+                {"ASKED", "RULE", "COOKIE", "RESUMED", "CIPHER", "OWN-IDENTITY", "PEER-IDENTITY"},
+                globals.format == Format::kWide);
     auto documents = nlohmann::ordered_json::array();
     const bool document = globals.format == Format::kJson || globals.format == Format::kYaml;
     value_or_fail(client.connections(request, [&](const admin::Connection& one) {
@@ -68,10 +71,30 @@ std::string connections(Client& client, const Globals& globals, const std::strin
             documents.push_back(to_json(one));
             return;
         }
-        table.add({one.workload(), one.role(), one.protocol(), one.local(), one.remote(), one.peer(), one.state(),
-                   one.stale() ? one.verdict() + " (stale)" : one.verdict(), one.service(), one.asked(), one.rule(),
-                   one.age_seconds() > 0 ? age_text(one.age_seconds()) : "", std::to_string(one.cookie()), one.tier(),
-                   one.cipher(), one.peer_identity()});
+        const bool tls = one.security() == "mutual_tls";
+        const bool counted = one.protocol() == "TCP" && one.role() != "listener";
+        table.add({one.workload(),
+                   one.role(),
+                   one.protocol(),
+                   one.local(),
+                   one.remote(),
+                   one.peer(),
+                   one.state(),
+                   one.stale() ? one.verdict() + " (stale)" : one.verdict(),
+                   one.tier(),
+                   counted ? bytes_text(static_cast<double>(one.bytes_sent())) : "",
+                   counted ? bytes_text(static_cast<double>(one.bytes_received())) : "",
+                   one.age_seconds() > 0 ? age_text(one.age_seconds()) : "",
+                   one.service(),
+                   one.asked(),
+                   one.rule(),
+                   std::to_string(one.cookie()),
+                   !tls            ? ""
+                   : one.resumed() ? "yes"
+                                   : "no",
+                   one.cipher(),
+                   one.own_identity(),
+                   one.peer_identity()});
     }));
     if (document) {
         return globals.format == Format::kJson ? documents.dump(2) + "\n" : to_yaml(documents);
@@ -107,12 +130,15 @@ void add_map_command(CLI::App& weft, Globals& globals) {
 }
 
 void add_conn_command(CLI::App& weft, Globals& globals) {
-    auto* command = weft.add_subcommand("conn", "Sockets that the hooks govern now")
+    auto* command = weft.add_subcommand("conn", "Connections: those that exist, and the life of the next ones")
                         ->alias("ct")
                         ->require_subcommand(1)
                         ->group("Inspect");
     auto* list =
-        command->add_subcommand("list", "Connections with peer, verdict, and the Service that they went through")
+        command
+            ->add_subcommand(
+                "list",
+                "Connections with peer, verdict, bytes, tier of mutual TLS, and the Service that they went through")
             ->alias("ls");
     struct Options {
         Watch watch;
@@ -127,6 +153,7 @@ void add_conn_command(CLI::App& weft, Globals& globals) {
         auto client = value_or_fail(Client::connect(globals.socket));
         run_watched(options->watch, globals, [&] { return connections(client, globals, options->namespace_name); });
     });
+    add_conn_trace_command(*command, globals);
 }
 
 } // namespace weft::cli

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// `weft service|endpoint|policy|identity list`: what the agent holds, in kubectl's columns.
+// `weft service|endpoint|policy|identity|certificate list`: what the agent holds, in kubectl's columns.
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <google/protobuf/util/time_util.h>
 
 #include "tools/weft/client.hpp"
 #include "tools/weft/page.hpp"
@@ -93,6 +94,22 @@ std::string policy_table(const admin::ListPoliciesResponse& answer, const Global
     return table_or_nothing(table, globals, "policies");
 }
 
+std::string certificate_table(const admin::ListIdentitiesResponse& answer, const Globals& globals) {
+    Table table({"SPIFFE-ID", "STATE", "SERIAL", "EXPIRES", "LEFT", "SOURCE"}, {"NOT-BEFORE", "ERROR"},
+                globals.format == Format::kWide);
+    const auto time = [](bool known, const google::protobuf::Timestamp& at) {
+        return known ? google::protobuf::util::TimeUtil::ToString(at) : "";
+    };
+    for (const auto& one : answer.certificates()) {
+        table.add({one.id(), one.phase(), one.serial(), time(one.has_expires(), one.expires()),
+                   !one.has_expires()       ? ""
+                   : one.seconds_left() > 0 ? age_text(one.seconds_left())
+                                            : "0s",
+                   one.source(), time(one.has_not_before(), one.not_before()), one.error()});
+    }
+    return table_or_nothing(table, globals, "certificates");
+}
+
 std::string identity_table(const admin::ListIdentitiesResponse& answer, const Globals& globals) {
     Table table({"IDENTITY", "NAMESPACE", "LABELS", "ADDRESSES"}, {}, false);
     for (const auto& identity : answer.identities()) {
@@ -141,10 +158,25 @@ void add_policy_command(CLI::App& weft, Globals& globals) {
 }
 
 void add_identity_command(CLI::App& weft, Globals& globals) {
-    add_list(weft, globals, "identity", "id", "Identities: the labels or prefixes that each number stands for", false,
+    add_list(weft, globals, "identity", "id",
+             "Certificates of this node's workloads, and the labels or prefixes that each number stands for", false,
              [&globals](Client& client, const ListOptions&) {
                  const auto answer = value_or_fail(client.identities());
-                 return page_of(globals, answer, [&] { return identity_table(answer, globals); });
+                 return page_of(globals, answer, [&] {
+                     const auto certificates =
+                         answer.certificates().empty() ? "" : certificate_table(answer, globals) + "\n";
+                     return certificates + identity_table(answer, globals);
+                 });
+             });
+}
+
+void add_certificate_command(CLI::App& weft, Globals& globals) {
+    add_list(weft, globals, "certificate", "cert",
+             "Certificates of this node's workloads: SPIFFE ID, serial number, expiry, source", false,
+             [&globals](Client& client, const ListOptions&) {
+                 auto answer = value_or_fail(client.identities());
+                 answer.clear_identities();
+                 return page_of(globals, answer, [&] { return certificate_table(answer, globals); });
              });
 }
 

@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
     add_endpoint_command(app, globals);
     add_policy_command(app, globals);
     add_identity_command(app, globals);
+    add_certificate_command(app, globals);
     add_map_command(app, globals);
     add_conn_command(app, globals);
     add_flows_command(app, globals);

@@ -55,8 +55,8 @@ std::string status_text(const admin::StatusResponse& s, bool wide) {
         for (const auto& failure : tls.failures()) {
             failed += failure.value();
         }
-        line("Mutual TLS:", fmt::format("tier {}   {} opened ({} resumed), {} carried now, {} failed", tls.tier(),
-                                        tls.opened(), tls.resumed(), tls.carried(), failed));
+        line("Mutual TLS:", fmt::format("tier {}   {} opened ({} resumed), {} carried now, {} failed, {} revoked",
+                                        tls.tier(), tls.opened(), tls.resumed(), tls.carried(), failed, tls.revoked()));
         if (wide || tls.tier() != "relay") {
             line("", tls.reason());
         }

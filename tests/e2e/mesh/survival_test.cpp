@@ -59,6 +59,21 @@ TEST_F(MeshSurvival, BothAgentsDieDuringATransfer) {
     EXPECT_TRUE(transfer->goes_on(100000));
     ASSERT_TRUE(wait_enrolled(2));
     EXPECT_TRUE(eventually([] { return peer("client", {"mark", address("api"), "1000"}) == "ok 1000\n"; }, kPatience));
+    for (const auto* node : {"node-1", "node-2"}) { // the new agents know what the old ones have made
+        nlohmann::json shown;
+        EXPECT_TRUE(eventually(
+            [&] {
+                shown = listed_connection(node);
+                return shown.is_object() && std::stoull(shown.value("bytes_sent", "0")) > 200000;
+            },
+            kPatience))
+            << node << ": " << shown.dump(1);
+        ASSERT_TRUE(shown.is_object());
+        EXPECT_EQ(shown.value("tier", ""), "relay");
+        EXPECT_NE(shown.value("own_identity", ""), shown.value("peer_identity", ""));
+        EXPECT_THAT(shown.value("cipher", ""), StartsWith("TLS_"));
+        EXPECT_GT(shown.value("age_seconds", 0.0), 0);
+    }
     EXPECT_THAT(transfer->stop(), StartsWith("ok "));
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "agent/admin/view.hpp"
+#include "agent/telemetry/trace.hpp"
 #include "weft/abi/event.h"
 #include "weft/abi/reasons.h"
 #include "weft/base/content_hash.hpp"
@@ -89,10 +90,67 @@ inline weft_event event(std::uint8_t kind, std::uint8_t direction) {
     return e;
 }
 
+inline const std::string kWebId = "spiffe://cluster.local/ns/shop/sa/web";
+inline const std::string kApiId = "spiffe://cluster.local/ns/pay/sa/api";
+
+/// One connection by mutual TLS, that of FixedView, and two certificates, one of which could not be renewed in time.
+inline admin::MeshHealth mesh_health() {
+    admin::MeshHealth out;
+    out.tier = "relay";
+    out.certificates.push_back({.id = kWebId,
+                                .phase = "valid",
+                                .serial = "0A1B",
+                                .source = "weft-ca ca:8443",
+                                .error = "",
+                                .seconds_left = 7500,
+                                .not_before = 1'700'000'000,
+                                .not_after = 1'700'086'400});
+    out.certificates.push_back({.id = kApiId,
+                                .phase = "expired",
+                                .serial = "0C2D",
+                                .source = "weft-ca ca:8443",
+                                .error = "weft-ca does not answer",
+                                .seconds_left = -60,
+                                .not_before = 1'600'000'000,
+                                .not_after = 1'600'086'400});
+    out.certificates.push_back({.id = kWebId + "2", .phase = "pending", .serial = "", .source = "", .error = ""});
+    out.opened = {{"client", "relay", 3}};
+    out.failed = {{"server", "identity-refused", 2}};
+    out.resumed = 1;
+    out.revoked = {{"client", 4}, {"server", 0}};
+    out.principals.push_back({.side = "client",
+                              .source = kWebId,
+                              .destination = kApiId,
+                              .mutual_tls = true,
+                              .opened = 3,
+                              .closed = 2,
+                              .sent = 1000,
+                              .received = 2000});
+    out.handshake_us = {0, 0, 1, 2};
+    out.handshake_sum_seconds = 0.00002;
+    admin::MeshHealth::Carried one;
+    one.client = true;
+    one.cookie = 77;
+    one.app = end("127.0.0.1", 41022);
+    one.remote = end("10.0.0.2", 8080);
+    one.own_id = kWebId;
+    one.peer_id = kApiId;
+    one.own_serial = "0A1B";
+    one.peer_serial = "0C2D";
+    one.cipher = "TLS_AES_128_GCM_SHA256";
+    one.group = "x25519";
+    one.tier = "relay";
+    one.resumed = true;
+    out.connections.push_back(one);
+    return out;
+}
+
 /// What the agent would be: fixed answers, one refused object when `degraded`.
 class FixedView final : public admin::AgentView {
 public:
     bool degraded = false;
+    bool meshed = false; ///< with mesh_health(), and its connection goes by mutual TLS
+    mutable telemetry::Tracer traces;
 
     [[nodiscard]] std::shared_ptr<const compiler::DesiredState> desired() const override { return desired_; }
     [[nodiscard]] std::shared_ptr<const store::Snapshot> snapshot() const override {
@@ -150,8 +208,19 @@ public:
         conn.remote = end("10.0.0.2", 8080);
         conn.cookie = 77;
         conn.state = 1;
+        conn.bytes_sent = 2048;
+        conn.bytes_received = 5;
+        if (meshed) {
+            conn.socket.flags |= WEFT_SOCKET_MESH;
+            conn.socket.backend = conn.remote;
+            conn.remote = end("127.0.0.1", 15000);
+        }
         return std::vector<weft_conn>{conn};
     }
+    [[nodiscard]] std::optional<admin::MeshHealth> mesh() const override {
+        return meshed ? std::optional(mesh_health()) : std::nullopt;
+    }
+    [[nodiscard]] telemetry::Tracer* tracer() const override { return &traces; }
     [[nodiscard]] Result<std::vector<admin::RawEntry>> dump_map(const std::string& name) const override {
         if (name != "weft_service") {
             return failure(EOPNOTSUPP, "{} has no list of entries", name);

@@ -8,10 +8,14 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
+#include <future>
+#include <thread>
 
 #include "agent/admin/server.hpp"
 #include "agent/telemetry/enrich.hpp"
+#include "agent/telemetry/trace_event.hpp"
 #include "flow/flow.pb.h"
 #include "tests/unit/admin/world.hpp"
 #include "tools/weft/command.hpp"
@@ -94,12 +98,95 @@ TEST_F(Weft, ListsAreTables) {
     EXPECT_THAT(weft("policy list -o wide").out, HasSubstr("pay/api-0   pay.yaml:3"));
     EXPECT_THAT(weft("identity list").out, HasSubstr("app=web"));
     EXPECT_THAT(weft("map list").out, HasSubstr("weft_service   hash   1         4          25%    agent    2"));
-    EXPECT_THAT(weft("conn list -o wide").out, HasSubstr("allow (stale)   pay/api:http   10.96.0.1:80"));
+    EXPECT_THAT(weft("conn list -o wide").out,
+                HasSubstr("allow (stale)   <none>   2.0KiB   5B         <none>   pay/api:http   10.96.0.1:80"));
+    EXPECT_THAT(weft("certificate list").out, HasSubstr("No certificates found."));
 }
 
 TEST_F(Weft, DocumentsCarryEveryField) {
     EXPECT_THAT(weft("service list -o json").out, HasSubstr("\"affinity_seconds\": 0"));
     EXPECT_THAT(weft("service list -o yaml").out, HasSubstr("services:\n- id: "));
+}
+
+TEST_F(Weft, CertificatesAreListedWithTheirExpiry) {
+    view.meshed = true;
+    const auto narrow = weft("certificate list");
+    EXPECT_EQ(narrow.code, cli::kOk);
+    EXPECT_EQ(
+        narrow.out,
+        "SPIFFE-ID                                STATE     SERIAL   EXPIRES                LEFT     SOURCE\n"
+        "spiffe://cluster.local/ns/shop/sa/web    valid     0A1B     2023-11-15T22:13:20Z   2h5m     weft-ca ca:8443\n"
+        "spiffe://cluster.local/ns/pay/sa/api     expired   0C2D     2020-09-14T12:26:40Z   0s       weft-ca ca:8443\n"
+        "spiffe://cluster.local/ns/shop/sa/web2   pending   <none>   <none>                 <none>   <none>\n");
+    EXPECT_THAT(weft("cert ls -o wide").out, HasSubstr("2020-09-13T12:26:40Z   weft-ca does not answer"));
+    const auto both = weft("identity list");
+    EXPECT_THAT(both.out, HasSubstr(narrow.out));
+    EXPECT_THAT(both.out, HasSubstr("app=web"));
+    EXPECT_THAT(weft("identity list -o json").out, HasSubstr("\"expires\": \"2023-11-15T22:13:20Z\""));
+    EXPECT_THAT(weft("status").out, HasSubstr("certificate of " + kApiId + " is expired: weft-ca does not answer"));
+    EXPECT_THAT(weft("status").out, HasSubstr("2 failed, 4 revoked"));
+}
+
+TEST_F(Weft, ConnectionsByMutualTlsSayWhoTheyAre) {
+    view.meshed = true;
+    const auto wide = weft("conn list -o wide").out;
+    EXPECT_THAT(wide, HasSubstr("pay/api-0   ESTAB   allow (stale)   relay   2.0KiB   5B"));
+    EXPECT_THAT(wide, HasSubstr("yes       TLS_AES_128_GCM_SHA256   " + kWebId + "   " + kApiId));
+    const auto json = weft("conn list -o json").out;
+    for (const auto* field : {"\"bytes_sent\": \"2048\"", "\"resumed\": true", "\"peer_serial\": \"0C2D\"",
+                              "\"key_exchange\": \"x25519\"", "\"security\": \"mutual_tls\""}) {
+        EXPECT_THAT(json, HasSubstr(field));
+    }
+}
+
+TEST_F(Weft, TraceTellsAConnectionsLife) {
+    auto ran = std::async(std::launch::async, [&] { return weft("conn trace shop/web-1 --timeout 30s"); });
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!view.traces.active() && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::yield();
+    }
+    // Opened means listed, too: until then the trace may not have it. So tell it again until it ends.
+    while (ran.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        const auto now_ns =
+            static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+        auto connect = event(WEFT_EVENT_CONNECT, WEFT_EGRESS);
+        connect.time_ns = now_ns + 2'000'000;
+        connect.duration_ns = 1'500'000;
+        auto close = event(WEFT_EVENT_CLOSE, WEFT_EGRESS);
+        close.time_ns = now_ns + 5'000'000;
+        close.bytes_sent = 12;
+        close.flags = WEFT_EVENT_LOCAL_END;
+        for (const auto& one : {close, connect}) {
+            for (const auto& step : telemetry::trace_steps(one, "pay/allow-web egress[0]", "")) {
+                view.traces.report(step);
+            }
+        }
+        ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    }
+    const auto done = ran.get();
+    EXPECT_EQ(done.code, cli::kOk) << done.out;
+    EXPECT_THAT(done.out, HasSubstr("weft: waiting for the next connection of shop/web-1 on node node-a\n"));
+    EXPECT_THAT(done.out, HasSubstr("Connection 1: client 10.0.0.1:41022 → 10.0.0.2:8080 (pay/api-0), 20"));
+    EXPECT_THAT(done.out, HasSubstr("  1     +0.000ms  kernel      connect                10.0.0.2:8080, allowed by "
+                                    "pay/allow-web egress[0]\n"
+                                    "  1     +1.500ms  kernel      established            with the peer\n"));
+    EXPECT_THAT(done.out, HasSubstr("closed                 closed by the workload; 12 bytes sent, 0 received\n"));
+    EXPECT_FALSE(view.traces.active()) << "nobody listens any more";
+}
+
+TEST_F(Weft, TraceSaysWhyItTellsNothing) {
+    const auto nobody = weft("conn trace shop/nobody");
+    EXPECT_EQ(nobody.code, cli::kNotFound);
+    EXPECT_THAT(nobody.out, HasSubstr("pod shop/nobody is not on this node"));
+    const auto silent = weft("conn trace shop/web-1 --timeout 0.2");
+    EXPECT_EQ(silent.code, cli::kFailed);
+    EXPECT_THAT(silent.out, HasSubstr("0 of 1 connections were seen"));
+    EXPECT_EQ(weft("conn trace web-1").code, cli::kUsage);
+    view.traces.set_arm(
+        [](bool on) -> Result<> { return on ? failure(EOPNOTSUPP, "flow_events is off") : Result<>(); });
+    EXPECT_THAT(weft("conn trace shop/web-1").out, HasSubstr("flow_events is off"));
 }
 
 TEST_F(Weft, DumpsMapsWithNames) {

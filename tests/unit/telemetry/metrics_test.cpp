@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
 
 #include "agent/telemetry/metrics.hpp"
 #include "tests/unit/admin/world.hpp"
@@ -47,6 +51,53 @@ TEST(Metrics, ShowsCountersDropsAndMaps) {
     EXPECT_THAT(page, HasSubstr("weft_map_capacity{map=\"weft_service\"} 4"));
     EXPECT_THAT(page, HasSubstr("weft_drift_entries_total{map=\"weft_service\"} 2"));
     EXPECT_THAT(page, HasSubstr("weft_scrape_failed{part=\"maps\"} 0"));
+}
+
+TEST(Metrics, ShowsMutualTlsByPrincipalsAndReasons) {
+    admin_test::FixedView view;
+    view.meshed = true;
+    const FlowRing ring;
+    auto server = MetricsServer::start("127.0.0.1:0", view, ring);
+    ASSERT_TRUE(server.has_value()) << server.error().message();
+    const auto page = scrape(server->port());
+    const auto labels = "{side=\"client\",connection_security_policy=\"mutual_tls\",source_principal=\"" +
+                        admin_test::kWebId + "\",destination_principal=\"" + admin_test::kApiId + "\"} ";
+    EXPECT_THAT(page, HasSubstr("weft_principal_connections_opened_total" + labels + "3"));
+    EXPECT_THAT(page, HasSubstr("weft_principal_connections_closed_total" + labels + "2"));
+    EXPECT_THAT(page, HasSubstr("weft_principal_sent_bytes_total" + labels + "1000"));
+    EXPECT_THAT(page, HasSubstr("weft_principal_received_bytes_total" + labels + "2000"));
+    EXPECT_THAT(page, HasSubstr("weft_mesh_connections_opened_total{side=\"client\",tier=\"relay\"} 3"));
+    EXPECT_THAT(page, HasSubstr("weft_mesh_failures_total{side=\"server\",reason=\"identity-refused\"} 2"));
+    EXPECT_THAT(page, HasSubstr("weft_mesh_resumptions_total 1"));
+    EXPECT_THAT(page, HasSubstr("weft_mesh_revoked_connections_total{side=\"client\"} 4"));
+    EXPECT_THAT(page, HasSubstr("weft_certificate_expiry_seconds{id=\"" + admin_test::kWebId + "\"} 7500"));
+    EXPECT_THAT(page, testing::Not(HasSubstr("weft_certificate_expiry_seconds{id=\"" + admin_test::kWebId + "2")));
+    EXPECT_THAT(page, HasSubstr("weft_certificates{state=\"expired\"} 1"));
+    EXPECT_THAT(page, HasSubstr("weft_certificates{state=\"failing\"} 0"));
+    EXPECT_THAT(page, HasSubstr("weft_mesh_handshake_duration_seconds_count 3"));
+}
+
+TEST(Metrics, PleasePromtool) {
+    admin_test::FixedView view;
+    view.meshed = true;
+    const FlowRing ring;
+    auto server = MetricsServer::start("127.0.0.1:0", view, ring);
+    ASSERT_TRUE(server.has_value()) << server.error().message();
+    const auto answer = scrape(server->port());
+    const auto body = answer.find("\r\n\r\n");
+    ASSERT_NE(body, std::string::npos);
+    char name[] = "/tmp/weft-metrics-XXXXXX";
+    const UniqueFd file(::mkstemp(name));
+    const auto page = answer.substr(body + 4);
+    ASSERT_EQ(::write(file.get(), page.data(), page.size()), static_cast<ssize_t>(page.size()));
+    const auto command = std::string("promtool check metrics < ") + name + " 2>&1";
+    std::FILE* pipe = ::popen(command.c_str(), "re");
+    std::string output(4096, '\0');
+    output.resize(std::fread(output.data(), 1, output.size(), pipe));
+    const int status = ::pclose(pipe);
+    (void)::unlink(name);
+    EXPECT_EQ(status, 0) << output;
+    EXPECT_EQ(output, "");
 }
 
 TEST(Metrics, RefusesAnAddressThatIsTaken) {
