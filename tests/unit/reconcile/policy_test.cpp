@@ -93,6 +93,20 @@ TEST_F(Policies, ConfigFlagsAreWritten) {
     EXPECT_EQ((kernel.get<std::uint32_t, weft_config>(kernel.maps.config, 0)->flags), WEFT_CONFIG_ALLOW_UNKNOWN);
 }
 
+TEST_F(Policies, TracingChangesNoVerdict) {
+    reconciler.set_config_flags(WEFT_CONFIG_ALLOW_UNKNOWN);
+    const auto image = policy({}, {});
+    apply(image);
+    const std::uint64_t before = kernel.revision();
+    for (const bool on : {true, false}) {
+        ASSERT_TRUE(reconciler.set_tracing(on).has_value());
+        apply(image);
+        EXPECT_EQ((kernel.get<std::uint32_t, weft_config>(kernel.maps.config, 0)->flags),
+                  on ? WEFT_CONFIG_ALLOW_UNKNOWN | WEFT_CONFIG_TRACE : WEFT_CONFIG_ALLOW_UNKNOWN);
+        EXPECT_EQ(kernel.revision(), before);
+    }
+}
+
 // A rule that cannot be written: the old workload keeps its old policy whole, the new one is isolated.
 TEST_F(Policies, UnwritableRulesFailClosed) {
     for (const std::string full : {"weft_policy", "weft_ports"}) {
