@@ -13,8 +13,9 @@ namespace {
 using ::testing::StartsWith;
 using Clock = std::chrono::steady_clock;
 
-/// The aim is a second; the rest is for a machine with much else to do.
-constexpr std::chrono::seconds kSoon{5};
+/// From the authority's answer to the reset at the peer, on the whole way: its stream to the agents, their control
+/// threads, the workers that carry.
+constexpr std::chrono::seconds kSoon{1};
 
 class Revocation : public AttackTest {
 protected:
@@ -26,6 +27,12 @@ protected:
         EXPECT_TRUE(alive(*end)) << end->ending();
         return end;
     }
+    /// Connections that `weft status` of a node says were closed by revocations.
+    static std::uint64_t revoked(const std::string& node) {
+        const auto status = nlohmann::json::parse(ask(node, {"status", "-o", "json"}), nullptr, false);
+        EXPECT_TRUE(status.is_object()) << node;
+        return std::stoull(status["mutual_tls"]["revoked"].get<std::string>());
+    }
     static bool alive(TlsEnd& end) { return end.send("hi\n") && end.receive() == "hello\n"; }
 };
 
@@ -36,13 +43,15 @@ TEST_F(Revocation, OfACertificateEndsItsConnectionsAndNoOthers) {
     const auto victim = open("shop/client", taken);
     const auto twin = open("shop/client", kept); // the same identity, another serial
     const auto bystander = open("shop/other", others);
-    const auto began = Clock::now();
+    const auto revoked_before = revoked("node-2");
     ASSERT_EQ(authority({"revoke", ktls::serial_of(taken.chain.front().get())}), 0);
+    const auto began = Clock::now();
     EXPECT_EQ(victim->receive(), "");
     EXPECT_EQ(victim->ending(), "reset");
     EXPECT_LT(Clock::now() - began, kSoon);
     EXPECT_TRUE(alive(*twin)) << twin->ending();
     EXPECT_TRUE(alive(*bystander)) << bystander->ending();
+    EXPECT_EQ(revoked("node-2"), revoked_before + 1);
 
     const auto before = counted("node-2", "server", "identity-refused");
     auto fd = connect_from("shop/client", address("api"));
@@ -63,6 +72,7 @@ TEST_F(Revocation, OfAnIdentityEndsAllOfItsConnections) {
     const auto one = open("shop/other", first);
     const auto two = open("shop/other", second);
     const auto bystander = open("shop/client", honest);
+    const auto revoked_before = revoked("node-2");
     ASSERT_EQ(authority({"revoke", "spiffe://cluster.local/ns/shop/sa/other"}), 0);
     const auto began = Clock::now();
     for (const auto* end : {&one, &two}) {
@@ -71,6 +81,7 @@ TEST_F(Revocation, OfAnIdentityEndsAllOfItsConnections) {
     }
     EXPECT_LT(Clock::now() - began, kSoon);
     EXPECT_TRUE(alive(*bystander)) << bystander->ending();
+    EXPECT_EQ(revoked("node-2"), revoked_before + 2);
     EXPECT_TRUE(honest_peer_is_served());
 }
 
