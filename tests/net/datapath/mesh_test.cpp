@@ -208,6 +208,34 @@ TEST_P(MeshTest, AnEnrolledPeerIsSteeredToTheAgentOnAnyPort) {
     }
 }
 
+TEST_P(MeshTest, ABlockOfAnotherTrustDomainIsMetAsAPeerUnlessTheClusterKnowsTheAddress) {
+    enroll(world.server, WEFT_ENDPOINT_STRICT, 0);
+    const auto listener = dial_listener();
+    const auto app = serve_tcp(2, 8080);
+    const auto carrier = carrier_listener();
+    steer();
+    // Everything that no entry of its own names: both dials and is dialled.
+    const weft_cidr_key all{v6() ? 0U : 96U, v6() ? weft_addr{} : Ip::v4(0).raw()};
+    put(world.bpf().maps.weft_cidr, all, weft_peer{WEFT_IDENTITY_WORLD, WEFT_PEER_MESH | WEFT_PEER_DIALS, 0});
+    const auto dialled = client_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(dialled.get(), family.dial(family.server(3), 8080)), 0);
+    const UniqueFd at_agent(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_TRUE(at_agent.valid());
+
+    enroll(world.client, 0, 0);
+    world.set_identity(*Ip::parse(family.server(2)), 777); // no longer the block's: reached as it is
+    const auto fd = client_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), 8080)), 0);
+    const UniqueFd steered(::accept4(carrier.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_TRUE(steered.valid());
+    world.set_identity(*Ip::parse(family.client), 778); // nor is this one
+    // The two namespaces are two nodes here: without its entry the client is no workload of the server's node.
+    const weft_addr client = Ip::parse(family.client)->raw();
+    ASSERT_EQ(bpf_map_delete_elem(bpf_map__fd(world.bpf().maps.weft_local), &client), 0);
+    const auto plain = client_socket(SOCK_STREAM);
+    EXPECT_EQ(connect_to(plain.get(), family.dial(family.server(2), 8080)), ECONNREFUSED) << "plaintext to strict";
+}
+
 TEST_P(MeshTest, OtherClientsReachTheApplicationUnlessStrict) {
     enroll(world.server, 0, 0);
     const auto app = serve_tcp(2, 8080);
