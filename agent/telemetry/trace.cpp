@@ -72,18 +72,19 @@ void Trace::add(const TraceInput& input) {
         const std::lock_guard lock(mutex_);
         std::uint32_t number = 0;
         auto* const connection = find(input, number);
-        if (connection == nullptr) {
+        if (connection == nullptr || connection->closed) {
             return;
         }
         if (connection->cookie == 0) {
             connection->cookie = input.cookie;
         }
         connection->begin_ns = std::min(connection->begin_ns, input.at_ns);
+        const bool announced = input.opens && !connection->opened;
         connection->opened = connection->opened || input.opens;
         const auto now = Clock::now();
         if (input.ends || (input.gives_up && !connection->opened)) {
             connection->over = connection->over.value_or(now);
-        } else if (input.opens) {
+        } else if (announced) {
             connection->over.reset(); // the agent was done with it before the kernel's announcement was read
         }
         if (waiting_.size() >= kMostSteps) {
@@ -147,8 +148,7 @@ std::vector<TraceStep> Trace::rest() {
 
 bool Trace::complete() const {
     const std::lock_guard lock(mutex_);
-    return connections_.size() >= wish_.count && waiting_.empty() &&
-           std::ranges::all_of(connections_, &Connection::closed);
+    return connections_.size() >= wish_.count && std::ranges::all_of(connections_, &Connection::closed);
 }
 
 std::uint32_t Trace::seen() const {
