@@ -61,7 +61,8 @@ protected:
         bring_up(host("teller", "203.0.113.10") + host("stray", "203.0.113.200") +
                      host("vault", "203.0.113.70", serve("vault")) +
                      host("impostor", "203.0.113.71", serve("impostor")),
-                 {"--agent", "federation=bank.example=" + (folder() / "bank.pem").string(), "--agent",
+                 {"--agent", "federation_interval=1", "--agent",
+                  "federation=bank.example=" + (folder() / "bank.pem").string(), "--agent",
                   "federation_addresses=bank.example=203.0.113.0/25", "--agent",
                   "federation_dial=bank.example=203.0.113.64/26"});
         fs::copy_file(names().run_dir() + "/ca/root-1.crt", folder() / "ca.crt");

@@ -63,6 +63,11 @@ protected:
             steering_.push_back(link);
         });
     }
+    /// A block of another trust domain that holds every address of the family.
+    void foreign_block(std::uint32_t flags) {
+        const weft_cidr_key all{v6() ? 0U : 96U, v6() ? weft_addr{} : Ip::v4(0).raw()};
+        put(world.bpf().maps.weft_cidr, all, weft_peer{WEFT_IDENTITY_WORLD, flags, 0});
+    }
     [[nodiscard]] bool v6() const { return !Ip::parse(family.vip)->is_v4(); }
     [[nodiscard]] std::string loopback() const { return v6() ? "::1" : "127.0.0.1"; }
 
@@ -113,6 +118,17 @@ TEST_P(MeshTest, OtherPeersAreReachedDirectly) {
     const UniqueFd accepted(::accept4(plain.get(), from.get(), &from.size, SOCK_CLOEXEC));
     ASSERT_TRUE(accepted.valid());
     EXPECT_EQ(from.text(), own_name(fd.get()));
+
+    foreign_block(WEFT_PEER_MESH);
+    const auto foreign = client_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(foreign.get(), family.dial(family.server(4), 8080)), 0);
+    const UniqueFd at_agent(::accept4(agent.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_TRUE(at_agent.valid());
+    world.set_identity(*Ip::parse(family.server(4)), 777); // the cluster's own, in spite of the block around it
+    const auto own = client_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(own.get(), family.dial(family.server(4), 8080)), 0);
+    const UniqueFd direct(::accept4(plain.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_TRUE(direct.valid());
 }
 
 TEST_P(MeshTest, ASocketThatConnectsAgainForgetsTheAgent) {
@@ -208,34 +224,6 @@ TEST_P(MeshTest, AnEnrolledPeerIsSteeredToTheAgentOnAnyPort) {
     }
 }
 
-TEST_P(MeshTest, ABlockOfAnotherTrustDomainIsMetAsAPeerUnlessTheClusterKnowsTheAddress) {
-    enroll(world.server, WEFT_ENDPOINT_STRICT, 0);
-    const auto listener = dial_listener();
-    const auto app = serve_tcp(2, 8080);
-    const auto carrier = carrier_listener();
-    steer();
-    // Everything that no entry of its own names: both dials and is dialled.
-    const weft_cidr_key all{v6() ? 0U : 96U, v6() ? weft_addr{} : Ip::v4(0).raw()};
-    put(world.bpf().maps.weft_cidr, all, weft_peer{WEFT_IDENTITY_WORLD, WEFT_PEER_MESH | WEFT_PEER_DIALS, 0});
-    const auto dialled = client_socket(SOCK_STREAM);
-    ASSERT_EQ(connect_to(dialled.get(), family.dial(family.server(3), 8080)), 0);
-    const UniqueFd at_agent(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    EXPECT_TRUE(at_agent.valid());
-
-    enroll(world.client, 0, 0);
-    world.set_identity(*Ip::parse(family.server(2)), 777); // no longer the block's: reached as it is
-    const auto fd = client_socket(SOCK_STREAM);
-    ASSERT_EQ(connect_to(fd.get(), family.dial(family.server(2), 8080)), 0);
-    const UniqueFd steered(::accept4(carrier.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    EXPECT_TRUE(steered.valid());
-    world.set_identity(*Ip::parse(family.client), 778); // nor is this one
-    // The two namespaces are two nodes here: without its entry the client is no workload of the server's node.
-    const weft_addr client = Ip::parse(family.client)->raw();
-    ASSERT_EQ(bpf_map_delete_elem(bpf_map__fd(world.bpf().maps.weft_local), &client), 0);
-    const auto plain = client_socket(SOCK_STREAM);
-    EXPECT_EQ(connect_to(plain.get(), family.dial(family.server(2), 8080)), ECONNREFUSED) << "plaintext to strict";
-}
-
 TEST_P(MeshTest, OtherClientsReachTheApplicationUnlessStrict) {
     enroll(world.server, 0, 0);
     const auto app = serve_tcp(2, 8080);
@@ -253,6 +241,15 @@ TEST_P(MeshTest, OtherClientsReachTheApplicationUnlessStrict) {
     const auto refused = client_socket(SOCK_STREAM);
     EXPECT_EQ(connect_to(refused.get(), family.dial(family.server(2), 8080)), ECONNREFUSED);
     EXPECT_EQ(world.drops(WEFT_REASON_PLAINTEXT_REFUSED, WEFT_INGRESS), 1U);
+
+    foreign_block(WEFT_PEER_DIALS);
+    const auto foreign = client_socket(SOCK_STREAM);
+    ASSERT_EQ(connect_to(foreign.get(), family.dial(family.server(2), 8080)), 0);
+    const UniqueFd at_agent(::accept4(carrier.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_TRUE(at_agent.valid());
+    world.set_identity(*Ip::parse(family.client), 778); // the cluster's own, in spite of the block around it
+    const auto own = client_socket(SOCK_STREAM);
+    EXPECT_EQ(connect_to(own.get(), family.dial(family.server(2), 8080)), ECONNREFUSED);
 
     world.set_identity(*Ip::parse(family.client), WEFT_IDENTITY_HOST, WEFT_PEER_LOCAL_NODE);
     const auto probe = client_socket(SOCK_STREAM);
