@@ -36,7 +36,8 @@ std::string help_text() {
         "  --version                print the version and stop\n"
         "  --help                   this text\n\n";
     for (const auto& key : option_keys()) {
-        text += fmt::format("  {:<24} {}\n", flag_of(key) + " " + std::string(key.value), key.help);
+        const auto flag = flag_of(key) + " " + std::string(key.value);
+        text += fmt::format("  {:<24}{}{}\n", flag, flag.size() > 24 ? "\n" + std::string(27, ' ') : " ", key.help);
     }
     text += "\nSignals: TERM and INT stop the agent and leave the data path at work; `weft uninstall` removes it.\n"
             "Exit codes: 0 stopped on request, 1 failed, 2 wrong configuration.\n";
