@@ -123,6 +123,7 @@ void Services::add_refused(const mesh::FailureReport& report) {
 void Services::read_events() {
     const auto picture = agent_.published().get();
     const auto known = context(*picture);
+    const auto began_ns = mesh::monotonic_ns();
     const auto count = ring_.consume([&](const weft_event& event) {
         auto flow = telemetry::enrich(event, known);
         if (tracer_.active()) {
@@ -138,6 +139,7 @@ void Services::read_events() {
         spdlog::error("event=ring-failed error=\"{}\"", count.error().message());
         return;
     }
+    tracer_.kernel_read_until(began_ns);
     if (*count > 0) {
         if (const auto counters = view_->counters(); counters) {
             std::uint64_t lost = 0;

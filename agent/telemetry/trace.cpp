@@ -11,9 +11,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The kernel's events are read ten times a second, the agent reports at once: so long may an earlier step be on its
-/// way.
-constexpr std::chrono::milliseconds kHeldBack{300};
+/// The agent reports at once: so long may an earlier step of its own be on its way.
+constexpr std::chrono::milliseconds kAgentLag{20};
+/// Nothing is held back for longer, whether the kernel's events were read or not.
+constexpr std::chrono::seconds kHeldBack{3};
+/// How often what waits is looked at.
+constexpr std::chrono::milliseconds kLook{50};
 /// After a connection's end: what else is to be said about it has come by then.
 constexpr std::chrono::milliseconds kAftermath{600};
 constexpr std::size_t kMostTraces = 8;
@@ -99,6 +102,7 @@ void Trace::add(const TraceInput& input) {
 std::vector<TraceStep> Trace::ready(bool all) {
     const auto now = Clock::now();
     const auto now_ns = monotonic_ns();
+    const auto read_until = tracer_.read_until_.load(std::memory_order_relaxed);
     std::ranges::stable_sort(waiting_, {}, [](const Waiting& one) { return one.what.at_ns; });
     std::vector<TraceStep> steps;
     std::erase_if(waiting_, [&](const Waiting& one) {
@@ -106,7 +110,9 @@ std::vector<TraceStep> Trace::ready(bool all) {
         const bool settled = connection.over && now - *connection.over >= kAftermath;
         const bool end = connection.over && (one.what.ends || one.what.gives_up); // the last one is told as such
         // By the time of the step, not of its coming: so nothing overtakes what happened before it.
-        if (!all && !settled && (end || std::chrono::nanoseconds(now_ns - one.what.at_ns) < kHeldBack)) {
+        const bool known = std::chrono::nanoseconds(read_until - one.what.at_ns) >= kAgentLag ||
+                           std::chrono::nanoseconds(now_ns - one.what.at_ns) >= kHeldBack;
+        if (!all && !settled && (end || !known)) {
             return false;
         }
         steps.push_back({one.connection, one.what.at_ns - connection.begin_ns, false, one.what});
@@ -137,7 +143,7 @@ std::vector<TraceStep> Trace::wait(std::chrono::milliseconds patience) {
             return steps;
         }
         // What waits becomes ready without any news.
-        news_.wait_until(lock, waiting_.empty() ? until : std::min(until, Clock::now() + kHeldBack / 6));
+        news_.wait_until(lock, waiting_.empty() ? until : std::min(until, Clock::now() + kLook));
     }
 }
 

@@ -121,6 +121,8 @@ public:
     /// Somebody listens.
     [[nodiscard]] bool active() const { return active_.load(std::memory_order_relaxed); }
     void report(const TraceInput& input);
+    /// The kernel's events of before `at_ns` (CLOCK_MONOTONIC) were all reported.
+    void kernel_read_until(std::int64_t at_ns) { read_until_.store(at_ns, std::memory_order_relaxed); }
 
 private:
     friend class Trace;
@@ -128,6 +130,7 @@ private:
 
     Arm arm_;
     std::atomic<bool> active_ = false;
+    std::atomic<std::int64_t> read_until_ = 0;
     std::mutex open_mutex_; ///< one open() or close() at a time, as both may arm
     std::mutex mutex_; ///< guards traces_: reporters walk it
     std::vector<Trace*> traces_;
