@@ -14,10 +14,12 @@ constexpr std::size_t kMostPrincipals = 4096;
 
 PrincipalsKey principals_of(const ConnectionFacts& facts) {
     const bool proven = facts.carrier != Carrier::kPlaintext;
-    const bool client = facts.side == Side::kClient;
-    auto own = facts.workload ? facts.workload->id.to_string() : "unknown";
-    auto peer = proven && facts.peer ? facts.peer->to_string() : "unknown";
-    return {facts.side, proven, client ? std::move(own) : std::move(peer), client ? std::move(peer) : std::move(own)};
+    PrincipalsKey key{facts.side, proven, facts.workload ? facts.workload->id.to_string() : "unknown",
+                      proven && facts.peer ? facts.peer->to_string() : "unknown"};
+    if (facts.side == Side::kServer) {
+        std::swap(key.source, key.destination);
+    }
+    return key;
 }
 
 } // namespace
@@ -104,7 +106,7 @@ std::uint64_t Stats::reserve() {
     return next_++;
 }
 
-void Stats::restored(ConnectionFacts facts) {
+void Stats::restored(ConnectionFacts&& facts) {
     const std::lock_guard lock(mutex_);
     connections_.try_emplace(facts.id, std::move(facts));
 }

@@ -153,7 +153,7 @@ public:
     /// Until ended().
     std::uint64_t carried(ConnectionFacts facts);
     /// A connection that an earlier agent has handed to weft-relay; nothing when it is known.
-    void restored(ConnectionFacts facts);
+    void restored(ConnectionFacts&& facts);
     void ended(std::uint64_t id, const Ending& ending = {});
     /// The same, with a failure of that name, for connections that were not ended by their own ends.
     void broken(std::uint64_t id, std::string_view reason, const std::string& detail, const Ending& ending = {});
