@@ -142,7 +142,9 @@ std::shared_ptr<const ktls::Context> MeshControl::context_for(const SpiffeId& id
     }
     ktls::ContextOptions tls;
     tls.rekey = mesh_ && mesh_->rekeys();
-    tls.client_sessions = options_.session_resumption ? tls.client_sessions : 0;
+    if (!options_.session_resumption) {
+        tls.client_sessions = tls.server_sessions = 0;
+    }
     auto context = ktls::Context::create(**credentials, tls);
     if (!context) {
         spdlog::error("event=certificate-unusable id={} error=\"{}\"", id.to_string(), context.error().message());

@@ -40,7 +40,7 @@ struct Options {
     std::string key_limit_policy = "warn"; ///< "warn" or "close", where keys cannot be changed
     std::chrono::seconds repair_interval{10};
     std::size_t flow_buffer = 4096;
-    bool session_resumption = true; ///< as a TLS client
+    bool session_resumption = true; ///< with peers, whichever end opens the connection
     bool flow_events = true;
 };
 
