@@ -15,7 +15,7 @@ namespace weft::mesh {
 namespace {
 
 /// A peer whose agent was killed has lost the handshake, and nothing else: its listener still queues. So try again.
-/// Likewise an application that was given a hello, since its node has not heard yet that we dial by mutual TLS.
+/// Likewise an application that hung up on a hello: its node has not heard yet that we dial by mutual TLS.
 constexpr std::array kRetries{std::chrono::milliseconds(20), std::chrono::milliseconds(200),
                               std::chrono::milliseconds(1000)};
 
@@ -213,9 +213,8 @@ private:
     void fail_handshake() {
         const auto& failure = handshake_->failure();
         // No alert: nobody has refused. What the application has sent is still unread, so beginning anew loses nothing.
-        const bool nobody_refused = failure.reason == ktls::Failure::kEof || failure.reason == ktls::Failure::kReset ||
-                                    failure.reason == ktls::Failure::kGarbage;
-        if (nobody_refused && attempts_ < kRetries.size()) {
+        if ((failure.reason == ktls::Failure::kEof || failure.reason == ktls::Failure::kReset) &&
+            attempts_ < kRetries.size()) {
             handshake_.reset();
             reset(wire_);
             around_.poller.set_deadline(token_, Poller::Clock::now() + kRetries[attempts_++]);
