@@ -92,6 +92,54 @@ void sweep_cgroups(const std::string& mount) {
     }
 }
 
+weft_bpf* load(const std::function<void(weft_bpf&)>& before_load) {
+    weft_bpf* bpf = weft_bpf__open();
+    if (bpf != nullptr && before_load) {
+        before_load(*bpf);
+    }
+    if (bpf == nullptr || weft_bpf__load(bpf) != 0) {
+        fail("cannot load the BPF object");
+    }
+    return bpf;
+}
+
+void empty(const bpf_map* map) {
+    const int fd = bpf_map__fd(map);
+    std::vector<char> key(bpf_map__key_size(map));
+    switch (bpf_map__type(map)) {
+    case BPF_MAP_TYPE_SK_STORAGE: // goes with its sockets
+    case BPF_MAP_TYPE_RINGBUF:    // is read at the end of a world
+        return;
+    case BPF_MAP_TYPE_ARRAY:
+    case BPF_MAP_TYPE_PERCPU_ARRAY: {
+        const std::size_t value = (bpf_map__value_size(map) + 7) / 8 * 8;
+        const std::vector<char> zero(value * static_cast<std::size_t>(libbpf_num_possible_cpus()));
+        for (std::uint32_t i = 0; i < bpf_map__max_entries(map); ++i) {
+            if (bpf_map_update_elem(fd, &i, zero.data(), BPF_ANY) != 0) {
+                fail(std::string("cannot empty map ") + bpf_map__name(map));
+            }
+        }
+        return;
+    }
+    default:
+        while (bpf_map_get_next_key(fd, nullptr, key.data()) == 0) {
+            (void)bpf_map_delete_elem(fd, key.data()); // gone already: the next look tells
+        }
+    }
+}
+
+/// The object of every world of this process, with empty maps. One world uses it at a time.
+weft_bpf* shared() {
+    static weft_bpf* const bpf = load({});
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, bpf->obj) {
+        if (!bpf_map__is_internal(map)) {
+            empty(map);
+        }
+    }
+    return bpf;
+}
+
 template <typename K, typename V>
 void put(const bpf_map* map, const K& key, const V& value) {
     if (bpf_map_update_elem(bpf_map__fd(map), &key, &value, BPF_ANY) != 0) {
@@ -176,13 +224,8 @@ World::World(const std::function<void(weft_bpf&)>& before_load) {
     }
     server.shell(addresses.str());
 
-    bpf_ = weft_bpf__open();
-    if (bpf_ != nullptr && before_load) {
-        before_load(*bpf_);
-    }
-    if (bpf_ == nullptr || weft_bpf__load(bpf_) != 0) {
-        fail("cannot load the BPF object");
-    }
+    shared_ = !before_load && ::getenv("WEFT_SHARE_BPF") != nullptr;
+    bpf_ = shared_ ? shared() : load(before_load);
     put(bpf_->maps.weft_config, std::uint32_t{0}, config_);
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, bpf_->obj) {
@@ -208,11 +251,14 @@ World::World(const std::function<void(weft_bpf&)>& before_load) {
 }
 
 World::~World() {
+    (void)ring_buffer__consume(ring_); // the next world has the same ring where it is shared
     ring_buffer__free(ring_);
     for (bpf_link* link : links_) {
         bpf_link__destroy(link);
     }
-    weft_bpf__destroy(bpf_);
+    if (!shared_) {
+        weft_bpf__destroy(bpf_);
+    }
 }
 
 void World::set_endpoint(const Netns& netns, const std::string& v4, const std::string& v6, std::uint32_t flags,

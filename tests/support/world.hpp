@@ -63,7 +63,8 @@ private:
 /// The whole world. `client` has 10.77.0.1 and fd77::1; `server` has .2 to .9 and ::2 to ::9.
 class World {
 public:
-    /// `before_load` may set map sizes.
+    /// `before_load` may set map sizes. Where the environment has WEFT_SHARE_BPF, worlds without it share one object
+    /// and find its maps empty: in emulated guests the verifier takes seconds each time.
     explicit World(const std::function<void(weft_bpf&)>& before_load = {});
     ~World();
     World(const World&) = delete;
@@ -101,6 +102,7 @@ public:
 
 private:
     weft_bpf* bpf_ = nullptr;
+    bool shared_ = false; ///< with the worlds before and after
     std::vector<bpf_link*> links_;
     ring_buffer* ring_ = nullptr;
     std::vector<weft_event> events_;

@@ -20,7 +20,11 @@ using namespace std::chrono_literals;
 
 class MeshPath : public MeshWorld {
 protected:
-    void SetUp() override { start(); }
+    void SetUp() override {
+        mesh::Limits limits;
+        limits.certificate = 1s; // one that is taken away at once may never have been seen
+        start(limits);
+    }
 };
 
 INSTANTIATE_TEST_SUITE_P(Families, MeshPath, ::testing::ValuesIn(kFamilies), family_name);
