@@ -54,6 +54,10 @@ show "ip netns exec weft-$lab-wire python3 capture.py n1 ...    # on the cable b
 ip netns exec "weft-$lab-wire" python3 "$here/capture.py" n1 "$scratch/capture" 'ATTACK AT DAWN' >"$scratch/packets" &
 capture=$!
 until_true 60 test -e "$scratch/capture"
+show "weft --socket $run/nodes/node-1/admin.sock conn trace bank/teller    # meanwhile, too"
+node node-1 conn trace bank/teller --timeout 120s >"$scratch/trace" 2>"$scratch/trace.begun" &
+trace=$!
+until_true 60 grep -q waiting "$scratch/trace.begun"
 show "weft lab exec bank/teller --name $lab -- curl http://ledger/"
 teller curl -sS -m 60 -w 'curl: I am %{local_ip} port %{local_port}, and asked %{remote_ip} port %{remote_port}.\n' http://ledger/
 
@@ -61,6 +65,11 @@ say '3. The wire had TLS 1.3 records only, between those addresses, on the origi
 touch "$scratch/capture.stop"
 wait "$capture"
 cat "$scratch/packets"
+
+say '   Its life, as the kernel, the agent and the relay of node-1 saw it.'
+wait "$trace"
+cat "$scratch/trace"
+grep -q 'tier relay' "$scratch/trace" || { echo 'demo: the trace does not show the relay' >&2; exit 1; }
 
 say '4. A download begins. The agent says who talks to whom: both identities proven, the kernel encrypts (tier relay).'
 want=$(weft lab exec bank/ledger --name "$lab" -- sha256sum /tmp/www/archive | cut -d' ' -f1)
