@@ -47,7 +47,7 @@ weft_relay_entry entry_of(const Slot& slot) {
     entry.detail = slot.detail.load();
     entry.app_ended = slot.half[kApp].progress.load() != kOpen ? 1 : 0;
     entry.peer_ended = slot.half[kPeer].progress.load() != kOpen ? 1 : 0;
-    entry.held = (slot.news.load() & kHeld) != 0 ? 1 : 0;
+    entry.held = slot.is_held() ? 1 : 0;
     return entry;
 }
 
@@ -223,7 +223,8 @@ std::uint16_t Keeper::hold(int client, Request& request) {
         return WEFT_RELAY_BUSY;
     }
     request.slot->hold_client = static_cast<std::int8_t>(client);
-    request.slot->hold_wanted.store(1);
+    const auto number = static_cast<std::uint8_t>(request.slot->held.load() + 1);
+    request.slot->hold_wanted.store(number != 0 ? number : 1);
     shared_.tell_child(*request.slot);
     return kLater;
 }
@@ -231,7 +232,7 @@ std::uint16_t Keeper::hold(int client, Request& request) {
 std::uint16_t Keeper::go_on(int, Request& request) {
     Slot& slot = *request.slot;
     // What is not settled by this stays told: else the same KeyUpdate would be answered twice.
-    unsigned int settled = request.head.flags | kHeld;
+    unsigned int settled = request.head.flags;
     if ((settled & WEFT_RELAY_NEW_SEND_KEY) != 0) {
         slot.half[kApp].spent.store(0);
     }

@@ -106,7 +106,7 @@ void Keeper::serve_child(Slot& slot) {
     if ((news & kPeerRekeyed) != 0) {
         tell(slot, WEFT_RELAY_CARRIED, WEFT_RELAY_REASON_KEY_UPDATE, slot.detail.load());
     }
-    if ((news & kHeld) != 0 && slot.hold_client >= 0) {
+    if (slot.hold_client >= 0 && slot.is_held()) {
         reply_fd_ = slot.fds[kPeer];
         answer(std::exchange(slot.hold_client, std::int8_t{-1}), WEFT_RELAY_HOLD, slot.id, WEFT_RELAY_OK);
     }

@@ -50,9 +50,8 @@ enum SlotState : std::uint32_t {
 };
 
 /// What the child has to say of a connection, as bits: WEFT_RELAY_NEW_SEND_KEY and _RECEIVE_KEY when key_limit is
-/// reached that way, and these.
+/// reached that way, and this.
 inline constexpr std::uint8_t kPeerRekeyed = 4; ///< its KeyUpdate was read; records of its new key wait
-inline constexpr std::uint8_t kHeld = 8;        ///< nothing more is sent to the peer
 
 struct Slot {
     std::atomic<std::uint32_t> state;
@@ -65,12 +64,14 @@ struct Slot {
     std::atomic<std::uint32_t> detail;
     std::atomic<std::uint16_t> reason;
     std::atomic<std::uint8_t> close_wanted;
-    std::atomic<std::uint8_t> hold_wanted; ///< 1 while nothing may be sent to the peer
+    std::atomic<std::uint8_t> hold_wanted; ///< a number of its own while nothing may be sent to the peer, else 0
+    std::atomic<std::uint8_t> held;        ///< the child's: the newest such number that it obeys
     std::atomic<std::uint8_t> news;        ///< the child's, until the parent says that it is settled
     std::uint8_t told;                     ///< the parent's: news that it has passed on
-    std::int8_t hold_client;               ///< the parent's: who waits for kHeld, -1: nobody
+    std::int8_t hold_client;               ///< the parent's: who waits for the hold, -1: nobody
     Half half[2];
 
+    [[nodiscard]] bool is_held() const { return hold_wanted.load() != 0 && held.load() == hold_wanted.load(); }
     [[nodiscard]] bool is_tls(int side) const {
         return (flags & (side == kApp ? WEFT_RELAY_APP_TLS : WEFT_RELAY_PEER_TLS)) != 0;
     }

@@ -81,8 +81,12 @@ void Worker::look_at(Slot& slot) {
     }
     if (slot.close_wanted.load() != 0) {
         (void)end(slot, WEFT_RELAY_REASON_REQUESTED, 0);
-    } else if (slot.hold_wanted.load() != 0) {
-        say(slot, kHeld); // what was spliced is in whole records, and none follows for now
+    } else if (const std::uint8_t wanted = slot.hold_wanted.load(); wanted != 0) {
+        // What was spliced is in whole records, and none follows for now. By number: what is said late, of a hold that
+        // is over, must not pass for the next one.
+        if (slot.held.exchange(wanted) != wanted) {
+            shared_.tell_parent(slot);
+        }
     } else if (!is_new) {
         register_again(slot, kApp, EPOLL_CTL_MOD);
         register_again(slot, kPeer, EPOLL_CTL_MOD);
