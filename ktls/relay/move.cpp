@@ -45,8 +45,8 @@ void Worker::move(const Stream& stream) {
             return;
         }
     }
-    detach(stream); // the pipe is empty, and perhaps the source, too: then nothing would come
-    register_again(stream.slot, stream.from, EPOLL_CTL_MOD);
+    detach(stream); // it is empty
+    shared_.tell_child(stream.slot);
 }
 
 // Source to pipe.

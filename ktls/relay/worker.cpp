@@ -50,11 +50,12 @@ void Worker::run() {
     (void)::epoll_ctl(epoll_, EPOLL_CTL_ADD, shared_.to_child[thread_], &events[0]);
     for (std::uint32_t number = thread_; number < shared_.touched.load(); number += shared_.threads) {
         look_at(shared_.slots[number]);
+        move_both(shared_.slots[number]);
     }
     while (true) {
         const int count = ::epoll_wait(epoll_, events, kEventsAtOnce, -1);
         for (int i = 0; i < count; ++i) {
-            const std::uint64_t about = events[i].data.u64; // see register_again()
+            const std::uint64_t about = events[i].data.u64; // see watch()
             if (about == kFromParent) {
                 std::uint64_t times = 0;
                 (void)!::read(shared_.to_child[thread_], &times, sizeof times);
@@ -70,7 +71,8 @@ void Worker::run() {
     }
 }
 
-// The parent changed something: a new connection, a wish to close one, a pause or its end.
+// Somebody asked for this: the parent, with a new connection, a wish to close one, a pause or its end; or this thread,
+// for one that had more to do than its turn allowed, or waited for a pipe.
 void Worker::look_at(Slot& slot) {
     if (slot.state.load() != kCarried) {
         return;
@@ -81,15 +83,24 @@ void Worker::look_at(Slot& slot) {
     }
     if (slot.close_wanted.load() != 0) {
         (void)end(slot, WEFT_RELAY_REASON_REQUESTED, 0);
-    } else if (const std::uint8_t wanted = slot.hold_wanted.load(); wanted != 0) {
-        // What was spliced is in whole records, and none follows for now. By number: what is said late, of a hold that
-        // is over, must not pass for the next one.
-        if (slot.held.exchange(wanted) != wanted) {
-            shared_.tell_parent(slot);
+        return;
+    }
+    // What was spliced is in whole records, and none follows for now. By number: what is said late, of a hold that is
+    // over, must not pass for the next one.
+    if (const std::uint8_t wanted = slot.hold_wanted.load(); wanted != 0 && slot.held.exchange(wanted) != wanted) {
+        shared_.tell_parent(slot);
+    }
+    if (!is_new) {
+        move_both(slot);
+    }
+}
+
+// Without asking epoll, which does not tell of everything: poll hides a KeyUpdate that a splice has met.
+void Worker::move_both(Slot& slot) {
+    for (const int side : {kApp, kPeer}) {
+        if (slot.state.load() == kCarried) {
+            on_event(slot, side, EPOLLIN);
         }
-    } else if (!is_new) {
-        register_again(slot, kApp, EPOLL_CTL_MOD);
-        register_again(slot, kPeer, EPOLL_CTL_MOD);
     }
 }
 
@@ -108,21 +119,21 @@ void Worker::take_up(Slot& slot) {
             release_pipe(from);
         }
         from.urgent = false;
-        register_again(slot, side, EPOLL_CTL_ADD);
+        watch(slot, side);
         if (from.source_tls) {
             ktls::push(from.source); // what a killed child has left unpushed
         }
     }
 }
 
-// Asks epoll to tell what a socket is ready for now, and from then on of every change. The label names slot, side, and
-// the generation, which tells a late event of an earlier connection.
-void Worker::register_again(Slot& slot, int side, int operation) {
+// epoll tells what a socket is ready for, and from then on every change. The label names slot, side, and the generation,
+// which tells a late event of an earlier connection.
+void Worker::watch(Slot& slot, int side) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.u64 =
         std::uint64_t{slot.generation.load()} << 32 | shared_.number_of(slot) << 1 | static_cast<unsigned int>(side);
-    if (::epoll_ctl(epoll_, operation, slot.fds[side], &event) != 0) {
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, slot.fds[side], &event) != 0) {
         (void)end(slot, WEFT_RELAY_REASON_RELAY_ERROR, static_cast<std::uint32_t>(errno));
     }
 }
@@ -251,7 +262,7 @@ void Worker::wake_waiting() {
         --waiting_count_;
         local(next).waiting = false;
         if (next.state.load() == kCarried) {
-            return look_at(next);
+            return shared_.tell_child(next);
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // One thread of the child: waits for its share of the connections and moves their bytes. Allocates only while it is
 // made. Every socket is registered edge-triggered once, so that idle and half-closed ones cost nothing and cannot spin;
-// whoever has more to do than one turn allows is registered anew, and so comes behind the others.
+// whoever has more to do than one turn allows is told of once more, as by the parent, and so comes behind the others.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,8 @@ private:
     void look_at(Slot& slot);
     void take_up(Slot& slot);
     void on_event(Slot& slot, int side, std::uint32_t events);
-    void register_again(Slot& slot, int side, int operation);
+    void move_both(Slot& slot);
+    void watch(Slot& slot, int side);
     void say(Slot& slot, std::uint8_t news);
     bool end(Slot& slot, int reason, std::uint32_t detail);
     bool end_broken(Slot& slot, int side, int code);
