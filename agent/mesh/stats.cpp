@@ -125,32 +125,26 @@ void Stats::count_end(const ConnectionFacts& facts, const Ending& ending) {
     count.received += ending.to_app;
 }
 
-void Stats::ended(std::uint64_t id, const Ending& ending) {
-    std::map<std::uint64_t, ConnectionFacts>::node_type found;
-    {
-        const std::lock_guard lock(mutex_);
-        found = connections_.extract(id);
-        if (!found) {
-            return;
-        }
-        count_end(found.mapped(), ending);
+std::optional<ConnectionFacts> Stats::take_out(std::uint64_t id, const Ending& ending) {
+    const std::lock_guard lock(mutex_);
+    auto found = connections_.extract(id);
+    if (!found) {
+        return std::nullopt;
     }
-    if (tracing_.load(std::memory_order_relaxed)) {
-        tell(found.mapped(), Moment::kEnded, ending.reason, {}, ending, 0);
+    count_end(found.mapped(), ending);
+    return std::move(found.mapped());
+}
+
+void Stats::ended(std::uint64_t id, const Ending& ending) {
+    if (const auto facts = take_out(id, ending); facts && tracing_.load(std::memory_order_relaxed)) {
+        tell(*facts, Moment::kEnded, ending.reason, {}, ending, 0);
     }
 }
 
 void Stats::broken(std::uint64_t id, std::string_view reason, const std::string& detail, const Ending& ending) {
-    std::map<std::uint64_t, ConnectionFacts>::node_type found;
-    {
-        const std::lock_guard lock(mutex_);
-        found = connections_.extract(id);
-        if (!found) {
-            return;
-        }
-        count_end(found.mapped(), ending);
+    if (const auto facts = take_out(id, ending)) {
+        failed(*facts, reason, detail);
     }
-    failed(found.mapped(), reason, detail);
 }
 
 void Stats::revoked(std::uint64_t id) {

@@ -200,6 +200,8 @@ private:
     PrincipalsCount& count_of(PrincipalsKey key);
     /// With the mutex held.
     void count_end(const ConnectionFacts& facts, const Ending& ending);
+    /// Forgets a connection and counts its end; nothing when it was not known.
+    std::optional<ConnectionFacts> take_out(std::uint64_t id, const Ending& ending);
 
     OnFailure on_failure_;
     mutable std::mutex mutex_; ///< guards all below: a handful of instructions per connection

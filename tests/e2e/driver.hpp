@@ -59,6 +59,17 @@ std::vector<std::string> traces_of(const std::string& lab);
 /// A Deployment `name` in namespace shop whose pods answer HTTP on 8080 with their own name and end gracefully, and a
 /// Service of the same name on port 80.
 std::string web_manifest(const std::string& name, int replicas);
+/// Namespace shop, in the mesh, with nothing but mutual TLS; more documents can follow at once.
+inline constexpr const char* kStrictShop = R"(apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {weft.dev/mesh: enabled}}
+---
+apiVersion: weft.dev/v1alpha1
+kind: MeshTLS
+metadata: {name: default, namespace: shop}
+spec: {mode: strict}
+---
+)";
 /// A pod in namespace shop that does nothing.
 std::string idle_pod(const std::string& name);
 

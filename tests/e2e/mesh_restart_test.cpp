@@ -12,15 +12,6 @@ namespace weft::e2e {
 namespace {
 
 constexpr const char* kManifests = R"(apiVersion: v1
-kind: Namespace
-metadata: {name: shop, labels: {weft.dev/mesh: enabled}}
----
-apiVersion: weft.dev/v1alpha1
-kind: MeshTLS
-metadata: {name: default, namespace: shop}
-spec: {mode: strict}
----
-apiVersion: v1
 kind: Pod
 metadata: {name: api, namespace: shop, labels: {app: api}}
 spec:
@@ -64,7 +55,7 @@ std::string published(const TestLab& lab, const std::string& node) {
 
 TEST(MeshRestart, ConnectionsWaitForTheNextAgents) {
     const TestLab lab;
-    lab.write("shop.yaml", kManifests);
+    lab.write("shop.yaml", std::string(kStrictShop) + kManifests);
     lab.up();
     ASSERT_TRUE(eventually([&] { return ask(lab).starts_with("here"); }, 60)) << ask(lab) << lab.status().dump(1);
     for (int round = 0; round < 2; ++round) {

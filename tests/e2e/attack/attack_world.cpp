@@ -25,16 +25,7 @@ constexpr std::size_t kPodsInTheMesh = 3;
 
 constexpr const char* kManifests = R"(apiVersion: v1
 kind: Namespace
-metadata: {name: shop, labels: {weft.dev/mesh: enabled}}
----
-apiVersion: v1
-kind: Namespace
 metadata: {name: outside}
----
-apiVersion: weft.dev/v1alpha1
-kind: MeshTLS
-metadata: {name: default, namespace: shop}
-spec: {mode: strict}
 ---
 apiVersion: v1
 kind: Pod
@@ -144,7 +135,7 @@ std::string RogueAuthority::root_pem() const {
 void AttackTest::bring_up(const std::string& more, const std::vector<std::string>& arguments) {
     lab = std::make_unique<TestLab>();
     addresses_.clear();
-    lab->write("shop.yaml", std::string(kManifests) + more);
+    lab->write("shop.yaml", std::string(kStrictShop) + kManifests + more);
     lab->up(arguments);
 }
 

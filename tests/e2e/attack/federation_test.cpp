@@ -53,7 +53,8 @@ protected:
         write_material("vault", bank().issue("spiffe://bank.example/ns/hall/sa/vault"));
         write_material("impostor", RogueAuthority("bank.example").issue("spiffe://bank.example/ns/hall/sa/vault"));
         const auto serve = [](const std::string& name) {
-            return fmt::format("until [ -s {0}/ca.crt ]; do sleep 0.1; done; exec openssl s_server -accept 9000 -rev "
+            EXPECT_EQ(::mkfifo((folder() / (name + ".go")).c_str(), 0600), 0);
+            return fmt::format("read -r _ <{0}/{1}.go; exec openssl s_server -accept 9000 -rev "
                                "-tls1_3 -num_tickets 1 -alpn weft/1 -cert {0}/{1}.crt -key {0}/{1}.key -CAfile "
                                "{0}/ca.crt -Verify 3 -verify_return_error",
                                folder().string(), name);
@@ -66,9 +67,14 @@ protected:
                   "federation_addresses=bank.example=203.0.113.0/25", "--agent",
                   "federation_dial=bank.example=203.0.113.64/26"});
         fs::copy_file(names().run_dir() + "/ca/root-1.crt", folder() / "ca.crt");
+        for (const auto* name : {"vault", "impostor"}) { // they wait for that file; open both ways, which blocks nobody
+            auto& gate = gates_.emplace_back(folder() / (name + std::string(".go")), std::ios::in | std::ios::out);
+            gate << '\n' << std::flush;
+        }
     }
     static void TearDownTestSuite() {
         AttackTest::TearDownTestSuite();
+        gates_.clear();
         std::error_code error;
         fs::remove_all(folder(), error);
     }
@@ -116,6 +122,9 @@ protected:
                                        "s.sendall(b\"olleh\\n\"); print(s.recv(99).decode(), end=\"\")' 2>&1",
                                        at));
     }
+
+private:
+    inline static std::vector<std::fstream> gates_; ///< open as long as somebody may wait at them
 };
 
 TEST_F(Federation, WorkloadsOfAnotherTrustDomainAreLetIn) {

@@ -16,15 +16,6 @@ namespace fs = std::filesystem;
 constexpr int kPatience = 90;
 
 constexpr const char* kManifests = R"(apiVersion: v1
-kind: Namespace
-metadata: {name: shop, labels: {weft.dev/mesh: enabled}}
----
-apiVersion: weft.dev/v1alpha1
-kind: MeshTLS
-metadata: {name: default, namespace: shop}
-spec: {mode: strict}
----
-apiVersion: v1
 kind: Pod
 metadata: {name: api, namespace: shop, labels: {app: api}}
 spec:
@@ -94,7 +85,7 @@ SourceLab::~SourceLab() {
 }
 
 void SourceLab::bring_up(const std::string& setting) {
-    lab_->write("shop.yaml", kManifests);
+    lab_->write("shop.yaml", std::string(kStrictShop) + kManifests);
     lab_->up({"--agent", setting});
     std::string script = kLoad;
     script.replace(script.find("FOLDER"), 6, folder.string());
