@@ -4,8 +4,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -160,7 +162,13 @@ Netns::Netns() {
         if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie_, &size) != 0) {
             fail("SO_NETNS_COOKIE");
         }
-        shell_here("ip link set lo up");
+        ifreq loopback{};
+        loopback.ifr_name[0] = 'l';
+        loopback.ifr_name[1] = 'o';
+        loopback.ifr_flags = IFF_UP;
+        if (::ioctl(socket.get(), SIOCSIFFLAGS, &loopback) != 0) {
+            fail("cannot bring lo up");
+        }
     });
 }
 
@@ -175,6 +183,10 @@ void Netns::run(const std::function<void()>& work) const {
 
 void Netns::shell(const std::string& command) const {
     run([&] { shell_here(command); });
+}
+
+void Netns::ip(const std::string& commands) const {
+    shell("exec ip -batch - <<'END'\n" + commands + "\nEND");
 }
 
 std::string Netns::path() const {
@@ -212,19 +224,19 @@ void PrivateCgroup::join() const {
 World::World(const std::function<void(weft_bpf&)>& before_load) {
     rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
     (void)::setrlimit(RLIMIT_MEMLOCK, &unlimited); // only kernels before 5.11 count BPF memory here
-    client.shell("ip link add veth0 type veth peer name veth0 netns " + server.path());
-    client.shell(
-        "ip addr add 10.77.0.1/24 dev veth0 && ip addr add fd77::1/64 dev veth0 nodad && ip link set veth0 up && "
-        "ip route add default via 10.77.0.2 && ip -6 route add default via fd77::2");
+    client.ip("link add veth0 type veth peer name veth0 netns " + server.path() + R"(
+        addr add 10.77.0.1/24 dev veth0
+        addr add fd77::1/64 dev veth0 nodad
+        link set veth0 up)");
     std::ostringstream addresses;
-    addresses << "ip link set veth0 up";
+    addresses << "link set veth0 up\n";
     for (int i = 2; i <= 9; ++i) {
-        addresses << " && ip addr add 10.77.0." << i << "/24 dev veth0 && ip addr add fd77::" << i
-                  << "/64 dev veth0 nodad";
+        addresses << "addr add 10.77.0." << i << "/24 dev veth0\naddr add fd77::" << i << "/64 dev veth0 nodad\n";
     }
-    server.shell(addresses.str());
+    server.ip(addresses.str());
+    client.ip("route add default via 10.77.0.2\nroute add ::/0 via fd77::2");
 
-    shared_ = !before_load && ::getenv("WEFT_SHARE_BPF") != nullptr;
+    shared_ = !before_load;
     bpf_ = shared_ ? shared() : load(before_load);
     put(bpf_->maps.weft_config, std::uint32_t{0}, config_);
     bpf_program* program = nullptr;

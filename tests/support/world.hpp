@@ -32,6 +32,9 @@ public:
     void run(const std::function<void()>& work) const;
     /// Runs a shell command inside; throws when it fails.
     void shell(const std::string& command) const;
+    /// Runs iproute2's commands, one in each line, without "ip"; throws when one fails. Starting a program is what tests
+    /// in an emulated guest spend most of their time on, so many commands are one start.
+    void ip(const std::string& commands) const;
     [[nodiscard]] std::uint64_t cookie() const { return cookie_; }
     /// A path that names it for iproute2.
     [[nodiscard]] std::string path() const;
@@ -63,8 +66,8 @@ private:
 /// The whole world. `client` has 10.77.0.1 and fd77::1; `server` has .2 to .9 and ::2 to ::9.
 class World {
 public:
-    /// `before_load` may set map sizes. Where the environment has WEFT_SHARE_BPF, worlds without it share one object
-    /// and find its maps empty: in emulated guests the verifier takes seconds each time.
+    /// `before_load` may set map sizes. Worlds without it share one object and find its maps empty: the verifier takes
+    /// half a second each time, and several in an emulated guest.
     explicit World(const std::function<void(weft_bpf&)>& before_load = {});
     ~World();
     World(const World&) = delete;

@@ -57,7 +57,6 @@ class DatapathLife : public testing::Test {
 protected:
     void SetUp() override {
         remove_leftovers();
-        netns.shell("ip link set lo up");
         netns.run([&] {
             listener = listen_on({"127.0.0.1", 8080});
             echo = bound_datagram({"127.0.0.1", 8080});
