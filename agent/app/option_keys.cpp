@@ -52,12 +52,13 @@ Result<> set_trust_domain(std::string& target, const std::string& text) {
 
 /// `set` makes the member of a text; shown() is its inverse.
 template <typename Member, typename Set>
-Key key(std::string_view name, std::string_view value, std::string_view help, Member Options::*member, Set set) {
+Key key(std::string_view name, std::string_view value, std::string_view help, Member Options::* member, Set set) {
     return {name, value, help,
             [=](Options& options, const std::string& text) -> Result<> { return set(options.*member, text); },
-            [=](const Options& options) { return shown(options.*member); },
-            requires { typename Member::mapped_type; }};
+            [=](const Options& options) { return shown(options.*member); }, requires {typename Member::mapped_type;
 }
+}; // namespace
+} // namespace weft::app
 
 } // namespace
 
@@ -70,8 +71,8 @@ const std::vector<Key>& option_keys() {
             &O::cgroup_path, set_path),
         key("pin_dir", "DIR", "where maps and links are pinned, on a bpf file system [/sys/fs/bpf/weft]", &O::pin_dir,
             set_path),
-        key("run_dir", "DIR", "sockets (admin.sock, enrol.sock) and the list of enrolled pods [/run/weft]",
-            &O::run_dir, set_path),
+        key("run_dir", "DIR", "sockets (admin.sock, enrol.sock) and the list of enrolled pods [/run/weft]", &O::run_dir,
+            set_path),
         key("manifests", "DIR", "folder of Kubernetes YAML that drives this node; watched for changes", &O::manifests,
             set_path),
         key("metrics_address", "HOST:PORT", "where Prometheus scrapes /metrics; empty: nowhere [127.0.0.1:9964]",
@@ -80,15 +81,14 @@ const std::vector<Key>& option_keys() {
             set_text),
         key("log_level", "LEVEL", "trace, debug, info, warning or error [info]", &O::log_level,
             one_of({"trace", "debug", "info", "warning", "error"})),
-        key("unknown_workloads", "WHAT",
-            "sockets of a network namespace that no pod owns: refuse or allow [refuse]", &O::unknown_workloads,
-            one_of({"refuse", "allow"})),
+        key("unknown_workloads", "WHAT", "sockets of a network namespace that no pod owns: refuse or allow [refuse]",
+            &O::unknown_workloads, one_of({"refuse", "allow"})),
         key("trust_domain", "DOMAIN", "of this mesh's identities, spiffe://DOMAIN/ns/NS/sa/SA [cluster.local]",
             &O::trust_domain, set_trust_domain),
         key("ca_address", "HOST:PORT", "weft-ca, as the source of certificates [none: no mutual TLS]", &O::ca_address,
             set_text),
-        key("ca_token_file", "FILE", "token from `weft-ca token create`, read when this node joins",
-            &O::ca_token_file, set_path),
+        key("ca_token_file", "FILE", "token from `weft-ca token create`, read when this node joins", &O::ca_token_file,
+            set_path),
         key("ca_fingerprint", "HEX", "SHA-256 of weft-ca's root, as `weft-ca token create` prints it, for joining",
             &O::ca_fingerprint, set_text),
         key("ca_state_dir", "DIR", "keeps what weft-ca gave this node; over a reboot if you can [run_dir/identity]",
@@ -103,15 +103,14 @@ const std::vector<Key>& option_keys() {
             &O::federation_ca, set_by_domain),
         key("federation_addresses", "DOMAIN=CIDR,...", "where the workloads of another trust domain are [nowhere]",
             &O::federation_addresses, set_blocks),
-        key("federation_dial", "DOMAIN=CIDR,...",
-            "those of them that are reached by mutual TLS on every port [none]", &O::federation_dial, set_blocks),
+        key("federation_dial", "DOMAIN=CIDR,...", "those of them that are reached by mutual TLS on every port [none]",
+            &O::federation_dial, set_blocks),
         key("federation_interval", "SECONDS", "how often URLs of bundles are asked, 1 to 86400 [300]",
             &O::federation_interval, from_to(1, 86400)),
         key("relay_socket", "SOCKET", "of weft-relay, which splices where the kernel has TLS [none: user space]",
             &O::relay_socket, set_path),
-        key("key_limit", "MIB",
-            "what one key may carry in one direction, 0 to 1000000000, 0: any number [65536]", &O::key_limit,
-            from_to(0, 1'000'000'000)),
+        key("key_limit", "MIB", "what one key may carry in one direction, 0 to 1000000000, 0: any number [65536]",
+            &O::key_limit, from_to(0, 1'000'000'000)),
         key("key_limit_policy", "WHAT", "at key_limit, where the kernel cannot change keys: warn or close [warn]",
             &O::key_limit_policy, one_of({"warn", "close"})),
         key("session_resumption", "BOOL", "resume TLS sessions with peers instead of whole handshakes [true]",
@@ -120,8 +119,8 @@ const std::vector<Key>& option_keys() {
             &O::repair_interval, from_to(1, 3600)),
         key("flow_buffer", "FLOWS", "flows kept in memory for `weft flows --last`, 1 to 1000000 [4096]",
             &O::flow_buffer, from_to(1, 1'000'000)),
-        key("flow_events", "BOOL", "report connections as flows; counters do not depend on it [true]",
-            &O::flow_events, set_bool),
+        key("flow_events", "BOOL", "report connections as flows; counters do not depend on it [true]", &O::flow_events,
+            set_bool),
     };
     return table;
 }

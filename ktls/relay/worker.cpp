@@ -126,8 +126,8 @@ void Worker::take_up(Slot& slot) {
     }
 }
 
-// epoll tells what a socket is ready for, and from then on every change. The label names slot, side, and the generation,
-// which tells a late event of an earlier connection.
+// epoll tells what a socket is ready for, and from then on every change. The label names slot, side, and the
+// generation, which tells a late event of an earlier connection.
 void Worker::watch(Slot& slot, int side) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;

@@ -32,8 +32,8 @@ public:
     void run(const std::function<void()>& work) const;
     /// Runs a shell command inside; throws when it fails.
     void shell(const std::string& command) const;
-    /// Runs iproute2's commands, one in each line, without "ip"; throws when one fails. Starting a program is what tests
-    /// in an emulated guest spend most of their time on, so many commands are one start.
+    /// Runs iproute2's commands, one in each line, without "ip"; throws when one fails. Starting a program is what
+    /// tests in an emulated guest spend most of their time on, so many commands are one start.
     void ip(const std::string& commands) const;
     [[nodiscard]] std::uint64_t cookie() const { return cookie_; }
     /// A path that names it for iproute2.
