@@ -48,6 +48,7 @@ TESTS_net :=
 TESTS_e2e :=
 TESTS_guest :=
 TESTS_lab :=
+TESTS_clock :=
 
 objects_of = $(patsubst %.cc,$(OUT)/obj/%.o,$(patsubst %.cpp,$(OUT)/obj/%.o,$(1)))
 closure_step = $(sort $(1) $(foreach l,$(1),$(LIBS_$(l))))

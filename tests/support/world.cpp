@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -162,9 +164,7 @@ Netns::Netns() {
         if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie_, &size) != 0) {
             fail("SO_NETNS_COOKIE");
         }
-        ifreq loopback{};
-        loopback.ifr_name[0] = 'l';
-        loopback.ifr_name[1] = 'o';
+        ifreq loopback{.ifr_ifrn = {"lo"}, .ifr_ifru = {}};
         loopback.ifr_flags = IFF_UP;
         if (::ioctl(socket.get(), SIOCSIFFLAGS, &loopback) != 0) {
             fail("cannot bring lo up");
@@ -187,6 +187,21 @@ void Netns::shell(const std::string& command) const {
 
 void Netns::ip(const std::string& commands) const {
     shell("exec ip -batch - <<'END'\n" + commands + "\nEND");
+}
+
+void Netns::await_link(const char* device) const {
+    run([device] {
+        const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        ifreq link{};
+        std::strncpy(link.ifr_name, device, IFNAMSIZ - 1);
+        for (int tries = 0; tries < 5000; ++tries) {
+            if (::ioctl(socket.get(), SIOCGIFFLAGS, &link) == 0 && (link.ifr_flags & IFF_RUNNING) != 0) {
+                return;
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        fail(std::string("not up: ") + device);
+    });
 }
 
 std::string Netns::path() const {
@@ -234,6 +249,9 @@ World::World(const std::function<void(weft_bpf&)>& before_load) {
         addresses << "addr add 10.77.0." << i << "/24 dev veth0\naddr add fd77::" << i << "/64 dev veth0 nodad\n";
     }
     server.ip(addresses.str());
+    client.await_link("veth0");
+    server.await_link("veth0");
+    // Taken as the kernel's link watcher is done, since both hold the same lock: from here on packets pass.
     client.ip("route add default via 10.77.0.2\nroute add ::/0 via fd77::2");
 
     shared_ = !before_load;

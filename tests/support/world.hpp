@@ -35,6 +35,8 @@ public:
     /// Runs iproute2's commands, one in each line, without "ip"; throws when one fails. Starting a program is what
     /// tests in an emulated guest spend most of their time on, so many commands are one start.
     void ip(const std::string& commands) const;
+    /// The kernel notices a while after `ip` ends that a link is up, and drops packets until then.
+    void await_link(const char* device) const;
     [[nodiscard]] std::uint64_t cookie() const { return cookie_; }
     /// A path that names it for iproute2.
     [[nodiscard]] std::string path() const;

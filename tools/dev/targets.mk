@@ -8,7 +8,7 @@ by_tier        = $(foreach p,$(TESTS_$(1)),$(1)=$(p))
 QEMU_KERNELS  ?= 6.1 6.12 7.2
 GUEST_TESTS    = $(filter %/decisions_test %/datapath_test %/mesh_test,$(TESTS_all)) $(TESTS_guest)
 # ARGUMENTS of run-tests for one kernel; the labs are the longest, so they begin.
-in_guest       = $(TESTS_lab:%=qemulab-$(1)=%) $(GUEST_TESTS:%=qemu-$(1)=%)
+in_guest       = $(TESTS_lab:%=qemulab-$(1)=%) $(GUEST_TESTS:%=qemu-$(1)=%) $(TESTS_clock:%=qemuclock-$(1)=%)
 
 all: $(PROGRAMS) ## build every program (what plain `make` does)
 
@@ -18,11 +18,11 @@ deps: ## install the Debian packages that are missing (as root)
 check: $(TESTS_unit) ## build and run the unit tests only: no root, seconds
 	@$(RUN_TESTS) $(call by_tier,unit)
 
-test: $(PROGRAMS) $(TESTS_all) $(TESTS_guest) ## build and run every test, also in QEMU on other kernels (as root)
+test: $(PROGRAMS) $(TESTS_all) $(TESTS_guest) $(TESTS_clock) ## build and run every test, also in QEMU on other kernels (as root)
 	@$(RUN_TESTS) $(foreach t,unit bpf net e2e lab,$(call by_tier,$(t))) $(foreach k,$(QEMU_KERNELS),$(call in_guest,$(k)))
 
 # KERNEL=6.1, 6.12 or 7.2: the guests' share of `make test` for one of them.
-test-vm: $(PROGRAMS) $(GUEST_TESTS) $(TESTS_lab) ## run the guests' tests on one kernel: make test-vm KERNEL=6.12
+test-vm: $(PROGRAMS) $(GUEST_TESTS) $(TESTS_clock) $(TESTS_lab) ## run the guests' tests on one kernel: make test-vm KERNEL=6.12
 	@[ -n "$(KERNEL)" ] || { echo "say which: make test-vm KERNEL=6.12 (one of: $(QEMU_KERNELS))" >&2; exit 2; }
 	@$(RUN_TESTS) $(call in_guest,$(KERNEL))
 
