@@ -127,17 +127,15 @@ TEST_P(MeshPath, EachMomentIsToldToWhoeverTraces) {
     });
     auto ends = connect();
     ASSERT_TRUE(ends.server.valid());
-    // An end that the relay tells before it has said that it took the connection would come first.
-    const auto carried = [&] {
-        const auto last_moment = kernel_tls() ? Moment::kTaken : Moment::kCarried;
+    const auto both_came_to = [&](Moment moment) {
         const std::lock_guard lock(mutex);
-        return seen.size() == 2 && seen[Side::kClient].back() == last_moment &&
-               seen[Side::kServer].back() == last_moment;
+        return seen.size() == 2 && seen[Side::kClient].back() == moment && seen[Side::kServer].back() == moment;
     };
-    ASSERT_TRUE(eventually(carried, 20s));
+    // An end that the relay tells before it has said that it took the connection would come first.
+    ASSERT_TRUE(eventually([&] { return both_came_to(kernel_tls() ? Moment::kTaken : Moment::kCarried); }, 20s));
     ends.client.reset();
     ends.server.reset();
-    EXPECT_TRUE(eventually([&] { return mesh->stats().connections().empty(); }, 20s));
+    EXPECT_TRUE(eventually([&] { return both_came_to(Moment::kEnded); }, 20s));
     mesh->trace({});
     std::vector client{Moment::kAccepted, Moment::kDialled, Moment::kConnected, Moment::kProven, Moment::kEstablished};
     std::vector server{Moment::kAccepted, Moment::kHandshake, Moment::kProven, Moment::kEstablished,
