@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// Ten thousand handshakes that somebody begins and never ends: the agent keeps a bounded number of them, others are
-// served meanwhile, and afterwards nothing is left.
+// Ten thousand handshakes (three in an emulated guest) that somebody begins and never ends: the agent keeps a bounded
+// number of them, others are served meanwhile, and afterwards nothing is left.
 #include <sys/resource.h>
+
+#include <filesystem>
 
 #include "tests/e2e/attack/attack_world.hpp"
 
@@ -15,7 +17,8 @@ TEST_F(FloodAttack, HalfOpenHandshakesTakeNoRoomFromOthers) {
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
     files.rlim_cur = files.rlim_max;
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
-    const std::size_t wanted = std::min<std::size_t>(10'000, files.rlim_max - 500);
+    const std::size_t most = std::filesystem::exists("/weft/begin") ? 3'000 : 10'000; // see tests/qemu/run
+    const std::size_t wanted = std::min<std::size_t>(most, files.rlim_max - 500);
     ASSERT_GE(wanted, 3'000U) << "the limit of open files is too low to be an attacker";
 
     const auto refused = counted("node-2", "server", "too-many-handshakes");
@@ -29,7 +32,7 @@ TEST_F(FloodAttack, HalfOpenHandshakesTakeNoRoomFromOthers) {
             (void)send_all(fd.get(), "\x16\x03"); // as a handshake begins
             open.push_back(std::move(fd));
         }
-        if (i % 2'500 == 2'499) {
+        if (i % 1'000 == 999) {
             EXPECT_TRUE(honest_peer_is_served()) << "with " << i + 1 << " half-open handshakes";
         }
     }
