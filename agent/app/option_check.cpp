@@ -86,12 +86,7 @@ private:
     }
 
     [[nodiscard]] Result<> source_itself() const {
-        if (const auto& address = options_.ca_address; !address.empty()) {
-            const auto colon = address.rfind(':');
-            if (colon == 0 || colon == std::string::npos || colon + 1 == address.size() ||
-                address.find_first_not_of("0123456789", colon + 1) != std::string::npos) {
-                return wrong("ca_address", "'{}' is not HOST:PORT", address);
-            }
+        if (given("ca_address")) {
             if (given("ca_token_file") != given("ca_fingerprint")) {
                 const bool token = given("ca_token_file");
                 return wrong(token ? "ca_token_file" : "ca_fingerprint",
@@ -205,11 +200,13 @@ Result<> check_options(Options& options, const Origins& origins) {
     if (options.manifests.empty()) {
         return invalid("manifests: not set; give the folder of Kubernetes YAML with --manifests DIR");
     }
+    if (std::error_code error; !std::filesystem::is_directory(options.manifests, error)) {
+        const auto origin = origins.find("manifests");
+        return invalid("{}: '{}' is no folder; make it, or give another one",
+                       origin == origins.end() ? "manifests" : origin->second, options.manifests);
+    }
     if (options.pin_dir.empty() || options.run_dir.empty()) {
         return invalid("pin_dir and run_dir must not be empty");
-    }
-    if (!options.metrics_address.empty() && options.metrics_address.rfind(':') == std::string::npos) {
-        return invalid("metrics_address: '{}' is not HOST:PORT", options.metrics_address);
     }
     WEFT_TRY(Check(options, origins).run());
     if (!options.ca_address.empty() && options.ca_state_dir.empty()) {

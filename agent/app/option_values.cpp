@@ -39,6 +39,20 @@ Result<> set_bool(bool& target, const std::string& text) {
     return {};
 }
 
+Result<> set_address(std::string& target, const std::string& text) {
+    if (!text.empty()) {
+        const auto colon = text.rfind(':');
+        const auto host = text.substr(0, colon);
+        const bool bracketed = host.starts_with("[") && host.ends_with("]");
+        if (colon == std::string::npos || host.empty() || (host.contains(':') && !bracketed) ||
+            !parse_number(text.substr(colon + 1), 0, 65535)) {
+            return invalid("'{}' is not HOST:PORT or [IPV6]:PORT", text);
+        }
+    }
+    target = text;
+    return {};
+}
+
 Result<> set_path(std::string& target, const std::string& text) {
     if (!text.empty() && text.front() != '/') {
         return invalid("'{}' is not an absolute path", text);

@@ -15,6 +15,8 @@ namespace weft::app {
 Result<> set_text(std::string& target, const std::string& text);
 Result<> set_choice(std::string& target, const std::string& text, const std::vector<std::string>& choices);
 Result<> set_bool(bool& target, const std::string& text);
+/// HOST:PORT or [IPV6]:PORT, any port up to 65535; empty is fine.
+Result<> set_address(std::string& target, const std::string& text);
 /// An absolute path, without slashes at its end; empty is fine.
 Result<> set_path(std::string& target, const std::string& text);
 Result<long> parse_number(const std::string& text, long least, long most);

@@ -108,6 +108,9 @@ Result<> read_file(Options& options, Origins& origins, const std::string& path) 
         const auto value = value_in_file(*key, entry.second);
         auto set = value ? key->set(options, *value) : std::unexpected(value.error());
         const auto line = (entry.second.IsMap() ? entry.first : entry.second).Mark().line + 1;
+        if (origins.contains(key->name)) {
+            return invalid("{}:{}: {}: said before, at {}; remove one", path, line, name, origins[key->name]);
+        }
         origins[key->name] = fmt::format("{}:{}: {}", path, line, name);
         if (!set) {
             return std::unexpected(set.error().within(origins[key->name]));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // `weft`: one program for everything a person asks of the mesh. Each subcommand is a file of its own; this one only
 // collects them and turns the parser's outcome into an exit code.
-#include <fmt/format.h>
-
 #include "tools/weft/globals.hpp"
+#include "tools/weft/run.hpp"
 
 namespace {
 
@@ -56,18 +55,5 @@ int main(int argc, char** argv) {
     add_uninstall_command(app, globals);
     add_completion_command(app);
 
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::Success& help) {
-        return app.exit(help);
-    } catch (const CLI::RuntimeError& error) {
-        return error.get_exit_code();
-    } catch (const CLI::ParseError& error) {
-        fmt::print(stderr, "weft: {}\nRun `weft --help` for the commands.\n", error.what());
-        return kUsage;
-    } catch (const std::exception& error) {
-        fmt::print(stderr, "weft: {}\n", error.what());
-        return kFailed;
-    }
-    return kOk;
+    return run(app, argc, argv);
 }

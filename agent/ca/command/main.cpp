@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // `weft-ca`: the certificate authority of a mesh, and the command that administers it.
-#include <fmt/format.h>
-
 #include "agent/ca/command/command.hpp"
 #include "agent/ca/rpc/tls13.hpp"
+#include "tools/weft/run.hpp"
 
 namespace {
 
@@ -46,18 +45,5 @@ int main(int argc, char** argv) {
     add_token_command(app, globals);
     add_issue_command(app, globals);
 
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::Success& help) {
-        return app.exit(help);
-    } catch (const CLI::RuntimeError& error) {
-        return error.get_exit_code();
-    } catch (const CLI::ParseError& error) {
-        fmt::print(stderr, "weft-ca: {}\nRun `weft-ca --help` for the commands.\n", error.what());
-        return weft::cli::kUsage;
-    } catch (const std::exception& error) {
-        fmt::print(stderr, "weft-ca: {}\n", error.what());
-        return weft::cli::kFailed;
-    }
-    return weft::cli::kOk;
+    return weft::cli::run(app, argc, argv);
 }

@@ -22,7 +22,7 @@ protected:
     void TearDown() override { ::unlink(file.c_str()); }
     [[nodiscard]] Result<Invocation> parsed(const std::string& text, std::vector<std::string> flags = {}) const {
         std::ofstream(file) << text;
-        flags.insert(flags.end(), {"--config", file, "--manifests", "/m"});
+        flags.insert(flags.end(), {"--config", file, "--manifests", "/tmp"});
         return parse_options(flags);
     }
     [[nodiscard]] std::string fault(const std::string& text, const std::vector<std::string>& flags = {}) const {
@@ -101,7 +101,7 @@ federation_interval: 60
     ASSERT_TRUE(again) << again.error().message();
     EXPECT_EQ(describe(again->options), describe(in_file->options)) << "what --check-config prints is a configuration";
 
-    const auto flags = parse_options({"--manifests", "/m", "--ca-address", "a:1", "--federation", "b=/b c=/c",
+    const auto flags = parse_options({"--manifests", "/tmp", "--ca-address", "a:1", "--federation", "b=/b c=/c",
                                       "--federation-addresses", "b=192.0.2.0/24,198.51.100.0/24 c=203.0.113.0/24"});
     ASSERT_TRUE(flags) << flags.error().message();
     EXPECT_EQ(flags->options.federation.size(), 2U);

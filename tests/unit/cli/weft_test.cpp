@@ -219,6 +219,10 @@ TEST_F(Weft, FlowsReadAsSentencesAndAreFiltered) {
 TEST_F(Weft, ExitCodesTellWhatIsWrong) {
     EXPECT_EQ(weft("").code, cli::kUsage);
     EXPECT_EQ(weft("nonsense").code, cli::kUsage);
+    EXPECT_THAT(weft("nonsense").out, HasSubstr("unknown command or argument 'nonsense'"));
+    EXPECT_THAT(weft("conn trace --nope").out,
+                AllOf(HasSubstr("unknown option '--nope'"), HasSubstr("conn trace --help")));
+    EXPECT_THAT(weft("flows --last x").out, HasSubstr("--last = x"));
     EXPECT_EQ(weft("--help").code, cli::kOk);
     server->stop();
     const auto ran = weft("status");
