@@ -201,8 +201,9 @@ TEST(UserspaceRelay, HalfClosedConnectionDoesNotSpin) {
     EXPECT_EQ(::shutdown(c.client(), SHUT_WR), 0);
     EXPECT_EQ(read_pattern(c.server(), 0).end, End::kFin);
     const auto before = c.left->turns() + c.right->turns();
-    (void)::poll(nullptr, 0, 300); // nothing must happen meanwhile
-    EXPECT_LE(c.left->turns() + c.right->turns() - before, 4);
+    (void)::poll(nullptr, 0, 300);
+    // The rest of the end may still be on its way at first. One that spins has turned many thousand times by now.
+    EXPECT_LE(c.left->turns() + c.right->turns() - before, 50);
 }
 
 TEST(UserspaceRelay, AbortResetsBothEnds) {
