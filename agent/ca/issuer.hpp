@@ -65,7 +65,8 @@ public:
     Result<IssueResponse> issue(const IssueRequest& request);
 
     /// Regular work, every minute or so: forgets the expired, renews the intermediate at half of its life. True when
-    /// the server's own certificate has to be made anew.
+    /// the server's own certificate has to be made anew: at half of its life, or when the clock was ahead as it was
+    /// made.
     Result<bool> tick();
     /// Key, chain and root of the server itself as PEM, newly made.
     Result<std::string> server_identity();
@@ -99,6 +100,7 @@ private:
     RateLimit sign_limit_;
     std::map<std::string, std::uint64_t> acknowledged_; ///< by node
     std::multiset<std::string> connected_;
+    Time server_from_{}; ///< before which nobody believes the server's certificate: the clock was ahead
     Time server_renewal_{}; ///< when server_identity() should be called again
     std::function<void()> changed_;
     std::mutex mutex_;

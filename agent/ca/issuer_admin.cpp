@@ -286,7 +286,7 @@ Result<bool> Issuer::tick() {
                                 .reason = "half of its life is over"});
             }
         }
-        server = now >= server_renewal_;
+        server = now >= server_renewal_ || now < server_from_;
     }
     if (changed) {
         announce();
@@ -303,6 +303,7 @@ Result<std::string> Issuer::server_identity() {
                                 authority_.lives().server, now));
     WEFT_ASSIGN(const auto life, pki::validity_of(chain.front().get()));
     server_renewal_ = now + (life.to - now) / 2;
+    server_from_ = life.from;
     WEFT_ASSIGN(auto text, pki::pem_of(key.get()));
     for (const auto& one : chain) {
         WEFT_ASSIGN(const auto pem, pki::pem_of(one.get()));

@@ -168,11 +168,12 @@ private:
         return files_.drop_joining_key();
     }
 
-    /// A new certificate at half of its life, or when another root signs.
+    /// A new certificate at half of its life, when another root signs, or when the clock was ahead as this one was
+    /// made.
     Result<> renew_when_due(Time now) {
         WEFT_ASSIGN(const auto life, pki::validity_of(node_->chain.front().get()));
         const auto trust = this->trust();
-        bool due = now >= life.from + (life.to - life.from) / 2;
+        bool due = now >= life.from + (life.to - life.from) / 2 || (now < life.from && !behind_);
         if (!due && trust->signing_root) {
             const std::span<const OsslPtr<X509>> root(&trust->signing_root, 1);
             due = !pki::verify_chain(node_->chain, root, pki::Purpose::kClient, std::nullopt);
@@ -189,7 +190,10 @@ private:
         if (auto renewed = call(*channel_, &ca::CertificateAuthority::Stub::RenewNode, request, answer); !renewed) {
             return std::unexpected(renewed.error().within("renew the node's certificate"));
         }
-        return adopt(std::move(node), answer);
+        WEFT_TRY(adopt(std::move(node), answer));
+        WEFT_ASSIGN(const auto renewed_life, pki::validity_of(node_->chain.front().get()));
+        behind_ = now < renewed_life.from;
+        return {};
     }
 
     Result<> adopt(Svid node, const ca::NodeCertificate& answer) {
@@ -316,6 +320,7 @@ private:
     const NodeFiles files_;
     std::function<void()> changed_;
     std::optional<Svid> node_;
+    bool behind_ = false; ///< our clock, compared with weft-ca's, as it last renewed the node's certificate
     std::uint64_t applied_ = 0;
     const std::shared_ptr<TrustCell> trust_ = std::make_shared<TrustCell>();
     std::thread follower_;

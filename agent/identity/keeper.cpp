@@ -123,7 +123,7 @@ std::vector<IdentityState> Keeper::states() const {
                           : use.error().code() == EKEYREVOKED ? IdentityPhase::kRevoked
                                                               : IdentityPhase::kExpired;
         } else if (!entry.last_error.empty() ||
-                   (!source_->renews_itself() && !source_error().empty() && now >= entry.renew_at)) {
+                   (!source_->renews_itself() && !source_error().empty() && entry.stale(now))) {
             state.phase = IdentityPhase::kFailing;
         }
         if (state.last_error.empty() && state.phase != IdentityPhase::kValid) {
@@ -217,7 +217,7 @@ bool Keeper::due(const Entry& entry, Time now, Steady::time_point moment) const 
     if (source_->renews_itself()) {
         return false;
     }
-    return now >= entry.renew_at || (entry.rotate_at && moment >= *entry.rotate_at) ||
+    return entry.stale(now) || (entry.rotate_at && moment >= *entry.rotate_at) ||
            (trust_ && trust_->revocations.serials.contains(entry.serial));
 }
 
@@ -287,7 +287,7 @@ Steady::time_point Keeper::next_run(Time now, Steady::time_point moment) const {
     for (const auto& [id, entry] : entries_) {
         const bool pushed = source_->renews_itself();
         auto at = next;
-        if (!entry.credentials || entry.generation != source_->generation() || (!pushed && now >= entry.renew_at)) {
+        if (!entry.credentials || entry.generation != source_->generation() || (!pushed && entry.stale(now))) {
             at = pushed ? entry.next_try : std::max(entry.next_try, source_next_try_);
         } else if (!pushed) {
             at = moment + std::min<Steady::duration>(entry.renew_at - now, kLongestSleep);

@@ -104,6 +104,9 @@ private:
         Steady::time_point next_try{}; ///< not before, after a failure
         std::optional<Steady::time_point> rotate_at; ///< another root signs: renew then
         bool told_expired = false;
+
+        /// Half of its life is over; or it was made while the clock was ahead, and nobody would believe it until then.
+        [[nodiscard]] bool stale(Time now) const { return now >= renew_at || now < not_before; }
     };
     using Entries = std::map<SpiffeId, Entry>;
 

@@ -72,9 +72,10 @@ lab::Finished TestLab::run(std::vector<std::string> arguments, const std::string
 }
 
 void TestLab::up(const std::vector<std::string>& extra) const {
-    std::vector<std::string> arguments{"up", folder()};
+    // In an emulated guest on a busy machine the agents alone may take a minute.
+    std::vector<std::string> arguments{"up", folder(), "--timeout", "180"};
     arguments.insert(arguments.end(), extra.begin(), extra.end());
-    const auto done = run(arguments);
+    const auto done = run(arguments, "", 240000);
     ASSERT_EQ(done.exit_code, 0) << done.output << done.error_output;
 }
 
