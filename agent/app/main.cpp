@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -38,6 +39,10 @@ Result<UniqueFd> signals() {
 }
 
 Result<> run(const app::Options& options) {
+    // Here, and before anything is touched: where a package is built it need not be there.
+    if (std::error_code error; !std::filesystem::is_directory(options.manifests, error)) {
+        return invalid("manifests: '{}' is no folder; make it, or give another one", options.manifests);
+    }
     WEFT_ASSIGN(const auto signal_fd, signals());
     WEFT_ASSIGN(auto loop, app::Loop::create());
     WEFT_ASSIGN(const auto agent, app::Agent::start(options, loop));

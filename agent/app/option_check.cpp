@@ -200,11 +200,6 @@ Result<> check_options(Options& options, const Origins& origins) {
     if (options.manifests.empty()) {
         return invalid("manifests: not set; give the folder of Kubernetes YAML with --manifests DIR");
     }
-    if (std::error_code error; !std::filesystem::is_directory(options.manifests, error)) {
-        const auto origin = origins.find("manifests");
-        return invalid("{}: '{}' is no folder; make it, or give another one",
-                       origin == origins.end() ? "manifests" : origin->second, options.manifests);
-    }
     if (options.pin_dir.empty() || options.run_dir.empty()) {
         return invalid("pin_dir and run_dir must not be empty");
     }

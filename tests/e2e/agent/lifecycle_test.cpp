@@ -150,8 +150,8 @@ TEST(Agent, MissingManifestsFolderIsSaidAndNothingStarts) {
     const AgentWorld world;
     AgentProcess agent(world, {"--manifests", world.root() + "/nowhere"});
     EXPECT_EQ(agent.wait(20), 1);
-    EXPECT_THAT(world.log(), HasSubstr("nowhere"));
-    EXPECT_FALSE(fs::exists(world.map_path("weft_service")));
+    EXPECT_THAT(world.log(), HasSubstr("nowhere' is no folder"));
+    EXPECT_FALSE(fs::exists(world.pin_dir())) << "nothing was touched";
 }
 
 } // namespace
