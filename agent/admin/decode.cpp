@@ -17,6 +17,7 @@
 #include "weft/abi/policy.h"
 #include "weft/abi/service.h"
 #include "weft/abi/socket.h"
+#include "weft/abi/traffic.h"
 #include "weft/base/content_hash.hpp"
 
 namespace weft::admin {
@@ -183,6 +184,32 @@ std::string maglev_text(const weft_maglev_chunk& chunk) {
 
 using Decode = DecodedEntry (*)(const Namer&, Bytes, Bytes);
 
+std::string traffic_text(const weft_traffic& t) {
+    return fmt::format("opened={} closed={} sent={} received={}", t.opened, t.closed, t.sent, t.received);
+}
+
+std::string duration_key_text(Bytes key) {
+    static constexpr const char* kKinds[] = {"connect", "srtt", "life"};
+    static_assert(std::size(kKinds) == WEFT_DURATION_COUNT);
+    return shown<std::uint32_t>(key, [](std::uint32_t index) {
+        return fmt::format("{} {}", kKinds[index / WEFT_DIRECTION_COUNT % WEFT_DURATION_COUNT],
+                           telemetry::direction_label(static_cast<std::uint8_t>(index % WEFT_DIRECTION_COUNT)));
+    });
+}
+
+/// One value after another for each CPU.
+std::string duration_text(Bytes values) {
+    std::uint64_t count = 0, sum_us = 0;
+    for (; values.size() >= sizeof(weft_histogram); values = values.subspan(sizeof(weft_histogram))) {
+        const auto one = read<weft_histogram>(values.first(sizeof(weft_histogram)));
+        sum_us += one->sum_us;
+        for (const auto bucket : one->bucket) {
+            count += bucket;
+        }
+    }
+    return fmt::format("count={} sum={}us", count, sum_us);
+}
+
 struct Known {
     MapInfo info;
     Decode decode; ///< nullptr: the kernel has no list of entries
@@ -231,6 +258,7 @@ constexpr Known kMaps[] = {
                                                   }),
                              per_cpu_sum(v)};
      }},
+    {{"weft_counted", "kernel", "which sum of weft_traffic each connection is part of"}, nullptr},
     {{"weft_drops", "kernel", "outcomes off the normal path, summed over CPUs"},
      [](const Namer&, Bytes k, Bytes v) {
          return DecodedEntry{
@@ -243,6 +271,8 @@ constexpr Known kMaps[] = {
                  }),
              per_cpu_sum(v)};
      }},
+    {{"weft_durations", "kernel", "durations of connections by powers of two, summed over CPUs"},
+     [](const Namer&, Bytes k, Bytes v) { return DecodedEntry{duration_key_text(k), duration_text(v)}; }},
     {{"weft_endpoint", "agent", "workloads of this node by network namespace"},
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{shown<std::uint64_t>(k, [&](std::uint64_t cookie) { return "netns=" + n.netns(cookie); }),
@@ -298,6 +328,20 @@ constexpr Known kMaps[] = {
      }},
     {{"weft_node_addr", "agent", "node addresses that accept node ports; 1 is this node"},
      [](const Namer& n, Bytes k, Bytes v) { return DecodedEntry{addr_text(n, k), u32_text(v)}; }},
+    {{"weft_others", "kernel", "connections of workloads with more peers than are counted on their own"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<std::uint64_t>(k, [&](std::uint64_t id) { return n.identity(id); }),
+                             shown<weft_others>(v, [](const auto& o) {
+                                 weft_traffic all{};
+                                 for (const auto& sum : o.sum) {
+                                     all.opened += sum.opened;
+                                     all.closed += sum.closed;
+                                     all.sent += sum.sent;
+                                     all.received += sum.received;
+                                 }
+                                 return fmt::format("peers={} others: {}", o.peers, traffic_text(all));
+                             })};
+     }},
     {{"weft_policy", "agent", "who may talk to whom: policy class, peer identity, direction"},
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{
@@ -335,6 +379,18 @@ constexpr Known kMaps[] = {
                  v, [&](const auto& s) { return fmt::format("backend={} weight={}", n.end(s.backend), s.weight); })};
      }},
     {{"weft_socket", "kernel", "state that rides on each governed socket; see `weft conn list`"}, nullptr},
+    {{"weft_traffic", "kernel", "connections by workload and peer: opened, closed, bytes"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_traffic_key>(k,
+                                                     [&](const auto& key) {
+                                                         return fmt::format(
+                                                             "{} {} peer={} service={}{}", n.identity(key.workload),
+                                                             telemetry::direction_label(key.direction),
+                                                             n.identity(key.peer), n.service(key.service),
+                                                             key.mutual_tls != 0 ? " mutual_tls" : "");
+                                                     }),
+                             shown<weft_traffic>(v, traffic_text)};
+     }},
     {{"weft_udp_nat", "kernel", "translation of unconnected UDP, both ways"},
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{shown<weft_udp_nat_key>(

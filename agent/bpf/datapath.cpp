@@ -99,6 +99,7 @@ struct Datapath::Loaded {
     bool grown = false;
 
     Result<> choose_maps(const PinLayout& layout, const MapSizes& sizes, bool fresh_config);
+    Result<> size_traffic(std::uint32_t entries) const;
     Result<> load(const DatapathOptions& options);
     Result<> collect();
     Result<> pin(const PinLayout& layout, const std::set<std::string>& names) const;
@@ -162,6 +163,16 @@ Result<> Datapath::Loaded::choose_maps(const PinLayout& layout, const MapSizes& 
     return {};
 }
 
+// Before maps are taken over, which then keep the size that they have.
+Result<> Datapath::Loaded::size_traffic(std::uint32_t entries) const {
+    constexpr std::uint32_t kPeersEach = 16; // workloads that fill the table have at least so many peers on average
+    if (bpf_map__set_max_entries(skeleton->maps.weft_traffic, entries) != 0 ||
+        bpf_map__set_max_entries(skeleton->maps.weft_others, std::max(entries / kPeersEach, 1024U)) != 0) {
+        return system_failure("sizing map weft_traffic");
+    }
+    return {};
+}
+
 Result<> Datapath::Loaded::load(const DatapathOptions& options) {
     if (options.configure) {
         options.configure(*skeleton);
@@ -218,6 +229,7 @@ Result<> Datapath::load(const MapSizes& sizes, bool fresh_config, const FillMaps
         if (next->skeleton == nullptr) {
             return system_failure("opening the BPF object ({})", log.tail());
         }
+        WEFT_TRY(next->size_traffic(options_.traffic_entries));
         WEFT_TRY(next->choose_maps(layout, sizes, fresh_config));
     }
     WEFT_TRY(next->load(options_));

@@ -24,6 +24,8 @@ struct DatapathOptions {
     std::string pin_dir;     ///< below a mounted BPF file system; this node's own
     std::string cgroup_path; ///< cgroup v2 directory that holds all workloads
     MapSizes sizes;          ///< entries that the first fill will write
+    /// Capacity of weft_traffic when it is made; one that is pinned keeps its own.
+    std::uint32_t traffic_entries = 65536;
     /// Sets load-time constants (`cfg_*`) between open and load; may be empty.
     std::function<void(weft_bpf&)> configure;
 };

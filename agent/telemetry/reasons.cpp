@@ -33,6 +33,8 @@ bool reason_refuses(std::uint8_t reason) {
     case WEFT_REASON_EVENT_LOST:
     case WEFT_REASON_AFFINITY_STALE:
     case WEFT_REASON_SET_RETRIED:
+    case WEFT_REASON_TRAFFIC_OTHER:
+    case WEFT_REASON_TRAFFIC_LOST:
         return false;
     default:
         return true;

@@ -2,6 +2,7 @@
 /* sockops: announces established and closed TCP connections, with what the kernel knows of them. Only observes. */
 #include "lib/event.bpf.h"
 #include "lib/mesh.bpf.h"
+#include "lib/traffic.bpf.h"
 
 static __always_inline struct weft_socket *sockops_socket(struct bpf_sock_ops *ctx)
 {
@@ -33,16 +34,28 @@ static __always_inline void sockops_end(struct bpf_sock_ops *ctx, bool local, st
 	}
 }
 
+/* The other end as it is known outside: an application's connection by mutual TLS leads to the agent. */
+static __always_inline void sockops_remote(struct bpf_sock_ops *ctx, const struct weft_socket *socket,
+                                           struct weft_addr_port *remote)
+{
+	if (socket->flags & WEFT_SOCKET_MESH)
+		*remote = socket->role == WEFT_ROLE_CLIENT ? socket->backend : socket->asked;
+	else
+		sockops_end(ctx, false, remote);
+}
+
+static __always_inline bool sockops_mutual_tls(const struct weft_socket *socket)
+{
+	return (socket->flags & WEFT_SOCKET_MESH) && !(socket->flags & WEFT_SOCKET_PLAINTEXT);
+}
+
 static __always_inline void sockops_ends(struct bpf_sock_ops *ctx, struct weft_event *event,
                                          const struct weft_socket *socket)
 {
 	sockops_end(ctx, true, &event->local);
-	sockops_end(ctx, false, &event->remote);
-	if (socket->flags & WEFT_SOCKET_MESH) {
-		if (!(socket->flags & WEFT_SOCKET_PLAINTEXT))
-			event->flags |= WEFT_EVENT_MUTUAL_TLS;
-		event->remote = socket->role == WEFT_ROLE_CLIENT ? socket->backend : socket->asked;
-	}
+	sockops_remote(ctx, socket, &event->remote);
+	if (sockops_mutual_tls(socket))
+		event->flags |= WEFT_EVENT_MUTUAL_TLS;
 	event->asked = socket->flags & WEFT_SOCKET_TRANSLATED ? socket->asked : event->remote;
 	event->cookie = bpf_get_socket_cookie(ctx);
 	event->netns = socket->netns;
@@ -84,11 +97,46 @@ static __always_inline void sockops_announce(struct bpf_sock_ops *ctx)
 	mesh_announce(socket, &local, bpf_get_socket_cookie(ctx));
 }
 
+/* The storage stays with a socket that connects again, and is filled anew. */
+static __always_inline void sockops_count_open(struct bpf_sock_ops *ctx, const struct weft_socket *socket, __u64 now,
+                                               __u8 direction)
+{
+	const struct weft_endpoint *workload = endpoint_of(socket);
+	struct weft_addr_port remote;
+	struct weft_counted *counted;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk || !workload || (workload->flags & (WEFT_ENDPOINT_HOST | WEFT_ENDPOINT_EXTERNAL)))
+		return;
+	counted = bpf_sk_storage_get(&weft_counted, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!counted) {
+		count_reason(WEFT_REASON_TRAFFIC_LOST, direction);
+		return;
+	}
+	sockops_remote(ctx, socket, &remote);
+	__builtin_memset(&counted->key, 0, sizeof counted->key);
+	counted->key.workload = workload->identity;
+	counted->key.peer = traffic_peer(workload, &remote.addr);
+	counted->key.service = direction == WEFT_EGRESS ? socket->service : 0;
+	counted->key.direction = direction;
+	counted->key.mutual_tls = sockops_mutual_tls(socket);
+	(void)traffic_open(counted, now); /* counts what it cannot do */
+}
+
+static __always_inline void sockops_count_close(struct bpf_sock_ops *ctx, __u64 sent, __u64 received)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct weft_counted *counted = sk ? bpf_sk_storage_get(&weft_counted, sk, NULL, 0) : NULL;
+
+	if (counted)
+		(void)traffic_close(counted, sent, received); /* a sum that is gone needs no close */
+}
+
 static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u8 direction)
 {
 	struct weft_socket *socket = sockops_socket(ctx);
 	struct weft_event *event;
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = bpf_ktime_get_ns(), took = 0;
 
 	if (!socket || (socket->flags & (WEFT_SOCKET_AGENT | WEFT_SOCKET_CARRIER)))
 		return;
@@ -99,17 +147,19 @@ static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u
 	(void)bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG); /* can only fail on a request socket */
 	socket->flags |= WEFT_SOCKET_OPEN;
 	count_add(direction == WEFT_EGRESS ? WEFT_COUNTER_CONNECTS : WEFT_COUNTER_ACCEPTS, 1);
-	event = event_begin_at(now, kind, WEFT_REASON_NONE, direction);
-	if (!event) {
-		socket->connect_ns = direction == WEFT_INGRESS ? now : socket->connect_ns;
-		return;
-	}
-	sockops_ends(ctx, event, socket);
-	name_workload(event, socket);
+	sockops_count_open(ctx, socket, now, direction);
 	if (direction == WEFT_INGRESS)
 		socket->connect_ns = now;
 	else if (socket->connect_ns)
-		event->duration_ns = now - socket->connect_ns;
+		took = now - socket->connect_ns;
+	if (took)
+		(void)traffic_duration(WEFT_DURATION_CONNECT, direction, took / 1000);
+	event = event_begin_at(now, kind, WEFT_REASON_NONE, direction);
+	if (!event)
+		return;
+	sockops_ends(ctx, event, socket);
+	name_workload(event, socket);
+	event->duration_ns = took;
 	event_send(event);
 }
 
@@ -167,8 +217,10 @@ static __always_inline __u8 ending(struct bpf_sock_ops *ctx, __u32 old_state)
 static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 {
 	struct weft_socket *socket = sockops_socket(ctx);
+	__u8 direction;
 	struct weft_event *event;
-	__u64 sent, received;
+	__u64 now = bpf_ktime_get_ns(), sent, received, life = 0;
+	__u32 srtt_us = ctx->srtt_us >> 3; /* the kernel keeps eighths of a microsecond */
 
 	if (!socket)
 		return;
@@ -182,17 +234,23 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 	count_add(WEFT_COUNTER_BYTES_SENT, sent);
 	count_add(WEFT_COUNTER_BYTES_RECEIVED, received);
 	count_add(WEFT_COUNTER_RETRANSMITS, ctx->total_retrans);
-	event = event_begin(WEFT_EVENT_CLOSE, WEFT_REASON_NONE,
-	                    socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS);
+	sockops_count_close(ctx, sent, received);
+	direction = socket->role == WEFT_ROLE_CLIENT ? WEFT_EGRESS : WEFT_INGRESS;
+	if (socket->connect_ns) {
+		life = now - socket->connect_ns;
+		(void)traffic_duration(WEFT_DURATION_LIFE, direction, life / 1000);
+	}
+	if (srtt_us)
+		(void)traffic_duration(WEFT_DURATION_SRTT, direction, srtt_us);
+	event = event_begin_at(now, WEFT_EVENT_CLOSE, WEFT_REASON_NONE, direction);
 	if (!event)
 		return;
 	sockops_ends(ctx, event, socket);
 	name_workload(event, socket);
-	if (socket->connect_ns)
-		event->duration_ns = event->time_ns - socket->connect_ns;
+	event->duration_ns = life;
 	event->bytes_sent = sent;
 	event->bytes_received = received;
-	event->srtt_us = ctx->srtt_us >> 3; /* the kernel keeps eighths of a microsecond */
+	event->srtt_us = srtt_us;
 	event->retransmits = ctx->total_retrans;
 	event->flags |= ending(ctx, old_state);
 	event_send(event);

@@ -2,6 +2,7 @@
 /* The decisions as callable programs: `weft explain` and the tests ask them against the live maps. Never attached. */
 #include "lib/policy.bpf.h"
 #include "lib/select_backend.bpf.h"
+#include "lib/traffic.bpf.h"
 #include "weft/abi/test_run.h"
 
 SEC("syscall")
@@ -13,6 +14,20 @@ int weft_run_sel(struct weft_run_select *args)
 	args->result = select_backend(&asked, args->client, args->source, &choice);
 	args->backend = choice.backend;
 	args->service = choice.service;
+	return 0;
+}
+
+/* Removes a sum of connections, for the agent: the count of peers is the kernel's to change. */
+SEC("syscall")
+int weft_forget(struct weft_forget_args *args)
+{
+	struct weft_traffic_key key = args->key;
+	struct weft_others *others;
+
+	args->result = (__s32)bpf_map_delete_elem(&weft_traffic, &key);
+	others = args->result ? NULL : bpf_map_lookup_elem(&weft_others, &key.workload);
+	if (others)
+		__sync_fetch_and_add(&others->peers, -1);
 	return 0;
 }
 

@@ -27,7 +27,9 @@
 	X(SET_RETRIED, "set-retried", "backend set changed during the choice: chosen again")                        \
 	X(MESH_NOT_READY, "mesh-not-ready", "mutual TLS wanted, but the agent has no listener in the pod: refused") \
 	X(PLAINTEXT_REFUSED, "plaintext-refused", "plaintext from another node to a strict workload: refused")      \
-	X(PLAINTEXT_FROM_NODE, "plaintext-from-node", "plaintext from the node to a strict workload: passed")
+	X(PLAINTEXT_FROM_NODE, "plaintext-from-node", "plaintext from the node to a strict workload: passed")       \
+	X(TRAFFIC_OTHER, "traffic-other", "workload with too many peers, or table full: counted as peer 'other'")   \
+	X(TRAFFIC_LOST, "traffic-lost", "no memory to count by peer: connection is in no istio_tcp metric")
 
 #define WEFT_REASON_ENUM(name, label, help) WEFT_REASON_##name,
 enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_REASON_COUNT };

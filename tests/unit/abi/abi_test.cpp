@@ -14,6 +14,7 @@
 #include "weft/abi/service.h"
 #include "weft/abi/socket.h"
 #include "weft/abi/test_run.h"
+#include "weft/abi/traffic.h"
 
 namespace {
 
@@ -25,7 +26,8 @@ static_assert(
                weft_maglev_chunk, weft_member_key, weft_affinity_key, weft_affinity, weft_udp_nat_key, weft_udp_nat,
                weft_peer, weft_cidr_key, weft_policy_key, weft_policy_entry, weft_ports_key, weft_socket,
                weft_udp_track_key, weft_udp_track, weft_conn, weft_mesh_key, weft_mesh_dial, weft_mesh_peer,
-               weft_mesh_listen_key, weft_event, weft_config, weft_run_select, weft_run_decide>);
+               weft_mesh_listen_key, weft_event, weft_config, weft_run_select, weft_run_decide, weft_traffic_key,
+               weft_traffic, weft_others, weft_counted, weft_forget_args, weft_histogram>);
 
 TEST(Abi, OffsetsAreThoseTheKernelProgramsUse) {
     EXPECT_EQ(offsetof(weft_endpoint, flags), 56U);
@@ -35,6 +37,8 @@ TEST(Abi, OffsetsAreThoseTheKernelProgramsUse) {
     EXPECT_EQ(offsetof(weft_event, local), 72U);
     EXPECT_EQ(offsetof(weft_event, kind), 140U);
     EXPECT_EQ(offsetof(weft_ports_key, port_be), 14U);
+    EXPECT_EQ(offsetof(weft_traffic_key, direction), 24U);
+    EXPECT_EQ(offsetof(weft_others, sum), 8U);
 }
 
 TEST(Abi, PortsPrefixCountsEverythingBeforeThePort) {
