@@ -166,6 +166,7 @@ Result<> Agent::open_datapath() {
     wanted.pin_dir = options_.pin_dir;
     wanted.cgroup_path = options_.cgroup_path;
     wanted.sizes = sizes_.count(*desired_);
+    wanted.traffic_entries = options_.traffic_entries;
     reconcile::ApplyStats stats;
     const auto fill = [&](const bpf::ConfigMaps& maps) -> Result<> {
         WEFT_TRY(reconciler_.bind(maps));

@@ -55,9 +55,11 @@ Result<> run(const app::Options& options) {
         loop.every(timeout / 2, [] { app::notify_service_manager("WATCHDOG=1"); });
     }
     app::notify_service_manager("READY=1");
+    services->set_ready(true);
     app::release_startup_memory();
     spdlog::info("event=ready node={} version={}", options.node_name, WEFT_VERSION);
     WEFT_TRY(loop.run());
+    services->set_ready(false);
     app::notify_service_manager("STOPPING=1");
     return {};
 }

@@ -119,6 +119,13 @@ const std::vector<Key>& option_keys() {
             &O::repair_interval, from_to(1, 3600)),
         key("flow_buffer", "FLOWS", "flows kept in memory for `weft flows --last`, 1 to 1000000 [4096]",
             &O::flow_buffer, from_to(1, 1'000'000)),
+        key("cluster_name", "NAME", "value of source_cluster and destination_cluster in metrics [Kubernetes]",
+            &O::cluster_name, set_text),
+        key("traffic_entries", "ENTRIES",
+            "pairs of workload and peer that are counted on their own, 1024 to 16777216; for new maps [65536]",
+            &O::traffic_entries, from_to(1024, 16'777'216)),
+        key("traffic_grace", "SECONDS", "how long counts of what is gone stay: one scrape interval, 1 to 3600 [60]",
+            &O::traffic_grace, from_to(1, 3600)),
         key("flow_events", "BOOL", "report connections as flows; counters do not depend on it [true]", &O::flow_events,
             set_bool),
     };

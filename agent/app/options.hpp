@@ -40,6 +40,9 @@ struct Options {
     std::string key_limit_policy = "warn"; ///< "warn" or "close", where keys cannot be changed
     std::chrono::seconds repair_interval{10};
     std::size_t flow_buffer = 4096;
+    std::string cluster_name = "Kubernetes"; ///< in metrics' labels
+    std::uint32_t traffic_entries = 65536;   ///< capacity of the kernel's sums by workload and peer
+    std::chrono::seconds traffic_grace{60};  ///< how long sums of what is gone stay
     bool session_resumption = true; ///< with peers, whichever end opens the connection
     bool flow_events = true;
 };

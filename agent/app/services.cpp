@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 #include "agent/app/services.hpp"
 
+#include <algorithm>
 #include <future>
 #include <random>
 
@@ -17,6 +18,8 @@ namespace {
 
 /// How often the event ring is emptied; the kernel wakes us earlier when it fills up (bpf/lib/event.bpf.h).
 constexpr std::chrono::milliseconds kEventTick{100};
+/// Sums of connections are looked through for what is gone so many times in a time of grace, at most once a second.
+constexpr int kTrafficTicks = 10;
 /// How long a trace waits until the control thread has told the hooks; it may be writing maps.
 constexpr std::chrono::seconds kArmPatience{10};
 
@@ -35,12 +38,16 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     self.view_->set_tracer(self.tracer_);
     self.arm_traces(loop, agent, options.flow_events);
 
+    WEFT_ASSIGN(self.traffic_, bpf::TrafficMaps::open(agent.datapath()));
     admin::ServerOptions server;
     server.socket_path = options.run_dir + "/admin.sock";
     server.group = options.socket_group;
     WEFT_ASSIGN(self.admin_, admin::AdminServer::start(server, *self.view_, self.flows_));
     if (!options.metrics_address.empty()) {
-        WEFT_ASSIGN(self.metrics_, telemetry::MetricsServer::start(options.metrics_address, *self.view_, self.flows_));
+        const telemetry::MonitorOptions monitor{
+            .address = options.metrics_address, .trust_domain = options.trust_domain, .cluster = options.cluster_name};
+        WEFT_ASSIGN(self.monitor_,
+                    telemetry::Monitor::start(monitor, *self.view_, *self.traffic_, self.flows_, self.pulse_));
     }
     if (auto* mesh = agent.mesh(); mesh != nullptr) {
         // Workers report; flows are made on the loop, as all others.
@@ -50,6 +57,15 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     }
     WEFT_TRY(loop.watch(self.ring_.fd(), [&self] { self.read_events(); }));
     loop.every(kEventTick, [&self] { self.read_events(); });
+    loop.every(telemetry::Pulse::kInterval, [&self] { self.pulse_.beat(telemetry::Pulse::Clock::now()); });
+    self.traffic_keeper_.emplace(*self.traffic_, options.traffic_grace);
+    loop.every(std::max(options.traffic_grace / kTrafficTicks, std::chrono::seconds(1)), [&self] {
+        const auto now = telemetry::TrafficKeeper::Clock::now();
+        if (const auto kept = self.traffic_keeper_->tick(*self.view_->desired(), now); !kept) {
+            spdlog::error("event=traffic-failed error=\"{}\" effect=\"series of what is gone stay\"",
+                          kept.error().message());
+        }
+    });
     return services;
 }
 

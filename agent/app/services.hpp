@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // Everything that looks at the running agent from outside: the command line's API, the flow stream, the metrics.
 // Nothing here can change what the data path does.
-// Thread: control, except what AdminServer and MetricsServer run on their own.
+// Thread: control, except what AdminServer and Monitor run on their own.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,9 @@
 #include "agent/bpf/ring_reader.hpp"
 #include "agent/telemetry/enrich.hpp"
 #include "agent/telemetry/flow_ring.hpp"
-#include "agent/telemetry/metrics.hpp"
+#include "agent/telemetry/monitor.hpp"
 #include "agent/telemetry/trace.hpp"
+#include "agent/telemetry/traffic_keeper.hpp"
 
 namespace weft::app {
 
@@ -22,6 +23,9 @@ class Services {
 public:
     /// Starts what the options ask for. `agent` and `loop` must outlive it.
     static Result<std::unique_ptr<Services>> start(const Options& options, Loop& loop, Agent& agent);
+
+    /// What /readyz says: true once the service manager was told READY, false when it is told STOPPING.
+    void set_ready(bool ready) { pulse_.set_ready(ready); }
 
 private:
     Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring);
@@ -38,9 +42,12 @@ private:
     std::unique_ptr<View> view_;
     telemetry::Tracer tracer_;
     telemetry::FlowRing flows_;
+    telemetry::Pulse pulse_;
+    std::unique_ptr<bpf::TrafficMaps> traffic_;
+    std::optional<telemetry::TrafficKeeper> traffic_keeper_;
     bpf::RingReader ring_;
     std::optional<admin::AdminServer> admin_;
-    std::optional<telemetry::MetricsServer> metrics_;
+    std::optional<telemetry::Monitor> monitor_;
     std::uint64_t boot_id_ = 0;
 };
 

@@ -1,1 +1,1 @@
-$(eval $(call library,telemetry,$(wildcard agent/telemetry/*.cpp),apipb base,-lprometheus-cpp-pull -lprometheus-cpp-core -lz))
+$(eval $(call library,telemetry,$(wildcard agent/telemetry/*.cpp),bpfmaps apipb base,-lcivetweb -lprometheus-cpp-core -lz))

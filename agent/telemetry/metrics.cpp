@@ -6,9 +6,8 @@
 #include <limits>
 #include <map>
 
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
 #include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
 
 #include "agent/telemetry/reasons.hpp"
 #include "weft/abi/event.h"
@@ -35,11 +34,15 @@ public:
         families_.back().metric.push_back(std::move(metric));
         return *this;
     }
+    Families& histograms(const char* name, const char* help) {
+        return open(name, help, prometheus::MetricType::Histogram);
+    }
     /// Bucket i of `counts` holds what is below 2^i microseconds and in no lower bucket; the last one takes the rest.
-    Families& histogram(const char* name, const char* help, const std::vector<std::uint64_t>& counts,
-                        double sum_seconds) {
-        open(name, help, prometheus::MetricType::Histogram);
+    Families& add_histogram(const Labels& labels, const std::vector<std::uint64_t>& counts, double sum_seconds) {
         prometheus::ClientMetric metric;
+        for (const auto& [key, text] : labels) {
+            metric.label.push_back({key, text});
+        }
         std::uint64_t total = 0;
         for (std::size_t i = 0; i < counts.size(); ++i) {
             total += counts[i];
@@ -227,9 +230,9 @@ void add_mesh(Families& out, const admin::MeshHealth& mesh) {
     add_principals(out, mesh.principals);
     out.gauge("weft_mesh_connections", "Connections by mutual TLS that carry bytes now.")
         .add({}, static_cast<double>(mesh.connections.size()));
-    out.histogram("weft_mesh_handshake_duration_seconds",
-                  "Time from the connection between two nodes to its last flight.", mesh.handshake_us,
-                  mesh.handshake_sum_seconds);
+    out.histograms("weft_mesh_handshake_duration_seconds",
+                   "Time from the connection between two nodes to its last flight.")
+        .add_histogram({}, mesh.handshake_us, mesh.handshake_sum_seconds);
     out.gauge("weft_certificate_expiry_seconds",
               "Seconds until the certificate of a workload's identity expires; below zero when it has.");
     std::map<std::string, double> phases;
@@ -260,64 +263,60 @@ void add_mesh(Families& out, const admin::MeshHealth& mesh) {
     }
 }
 
-} // namespace
-
-class MetricsServer::Impl : public prometheus::Collectable {
-public:
-    Impl(const admin::AgentView& view, const FlowRing& ring) : view_(view), ring_(ring) {}
-
-    [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override {
-        Families out;
-        add_state(out, view_);
-        if (const auto mesh = view_.mesh(); mesh) {
-            add_mesh(out, *mesh);
+/// Durations of connections, which the kernel keeps by powers of two.
+void add_durations(Families& out, const std::vector<weft_histogram>& all) {
+    struct Kind {
+        const char *name, *help;
+    };
+#define WEFT_DURATION_KIND(name, metric, help) Kind{metric, help},
+    static constexpr Kind kKinds[] = {WEFT_DURATIONS(WEFT_DURATION_KIND)};
+#undef WEFT_DURATION_KIND
+    for (std::size_t kind = 0; kind < WEFT_DURATION_COUNT; ++kind) {
+        out.histograms(kKinds[kind].name, kKinds[kind].help);
+        for (std::uint8_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
+            const auto& one = all[kind * WEFT_DIRECTION_COUNT + direction];
+            if (kind == WEFT_DURATION_CONNECT && direction == WEFT_INGRESS) {
+                continue; // who accepts does not wait
+            }
+            out.add_histogram({{"direction", std::string(direction_label(direction))}},
+                              {std::begin(one.bucket), std::end(one.bucket)}, static_cast<double>(one.sum_us) * 1e-6);
         }
-        const auto counters = view_.counters();
-        if (counters) {
-            add_counters(out, *counters, ring_.stats());
-        }
-        const auto maps = view_.maps();
-        if (maps) {
-            add_maps(out, *maps);
-        }
-        out.gauge("weft_scrape_failed",
-                  "1 when this part of the page could not be read from the kernel and is missing.")
-            .add({{"part", "counters"}}, counters ? 0 : 1)
-            .add({{"part", "maps"}}, maps ? 0 : 1);
-        return out.take();
     }
-
-    std::shared_ptr<Impl> self; ///< what the exposer holds weakly
-    std::unique_ptr<prometheus::Exposer> exposer; ///< last: it stops before anything that it reads goes away
-
-private:
-    const admin::AgentView& view_;
-    const FlowRing& ring_;
-};
-
-MetricsServer::MetricsServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-MetricsServer::MetricsServer(MetricsServer&&) noexcept = default;
-MetricsServer& MetricsServer::operator=(MetricsServer&&) noexcept = default;
-MetricsServer::~MetricsServer() = default;
-
-Result<MetricsServer> MetricsServer::start(const std::string& address, const admin::AgentView& view,
-                                           const FlowRing& ring) {
-    auto impl = std::make_unique<Impl>(view, ring);
-    try {
-        impl->exposer = std::make_unique<prometheus::Exposer>(address, 1);
-        // The exposer wants a weak pointer; the server outlives it, so this one owns nothing.
-        impl->self = std::shared_ptr<Impl>(impl.get(), [](Impl*) {});
-        impl->exposer->RegisterCollectable(impl->self, "/metrics");
-    } catch (const std::exception& error) {
-        return failure(EADDRINUSE, "cannot serve metrics on {}: {}; give another address, or none to turn them off",
-                       address, error.what());
-    }
-    return MetricsServer(std::move(impl));
 }
 
-int MetricsServer::port() const {
-    const auto ports = impl_->exposer->GetListeningPorts();
-    return ports.empty() ? 0 : ports.front();
+} // namespace
+
+std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
+                         TrafficNames& names) {
+    Families out;
+    add_state(out, view);
+    if (const auto mesh = view.mesh(); mesh) {
+        add_mesh(out, *mesh);
+    }
+    const auto counters = view.counters();
+    if (counters) {
+        add_counters(out, *counters, ring.stats());
+    }
+    const auto maps = view.maps();
+    if (maps) {
+        add_maps(out, *maps);
+    }
+    const auto durations = traffic.durations();
+    if (durations) {
+        add_durations(out, *durations);
+    }
+    const auto sums = traffic.read();
+    out.gauge("weft_scrape_failed", "1 when this part of the page could not be read from the kernel and is missing.")
+        .add({{"part", "counters"}}, counters ? 0 : 1)
+        .add({{"part", "maps"}}, maps ? 0 : 1)
+        .add({{"part", "durations"}}, durations ? 0 : 1)
+        .add({{"part", "traffic"}}, sums ? 0 : 1);
+    auto page = prometheus::TextSerializer().Serialize(out.take());
+    if (sums) {
+        names.learn(*view.desired(), *sums);
+        names.print(*sums, page);
+    }
+    return page;
 }
 
 } // namespace weft::telemetry

@@ -3,33 +3,17 @@
 // and there is no series per connection or per pod.
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include "agent/admin/view.hpp"
 #include "agent/telemetry/flow_ring.hpp"
-#include "weft/base/result.hpp"
+#include "agent/telemetry/traffic_names.hpp"
 
 namespace weft::telemetry {
 
-/// GET /metrics. Thread: the exposer's own.
-class MetricsServer {
-public:
-    /// Listens on `address` ("127.0.0.1:9465", "[::]:9465", "0.0.0.0:0"); `view` and `ring` must outlive it.
-    /// Errors: EADDRINUSE or EINVAL, naming the address.
-    static Result<MetricsServer> start(const std::string& address, const admin::AgentView& view, const FlowRing& ring);
-
-    MetricsServer(MetricsServer&&) noexcept;
-    MetricsServer& operator=(MetricsServer&&) noexcept;
-    ~MetricsServer();
-
-    /// Port that is listened on.
-    [[nodiscard]] int port() const;
-
-private:
-    class Impl;
-    explicit MetricsServer(std::unique_ptr<Impl> impl);
-    std::unique_ptr<Impl> impl_;
-};
+/// The page of metrics now, in Prometheus' text format 0.0.4. `names` learns from what is printed.
+/// Thread: one at a time with the same `names`.
+std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
+                         TrafficNames& names);
 
 } // namespace weft::telemetry

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// What does a scrape of /metrics see? A real HTTP request to the real exposer on loopback.
+// What do the agent's pages say, /metrics above all? A real HTTP request to the real listener on loopback.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cstdio>
 #include <cstdlib>
 
-#include "agent/telemetry/metrics.hpp"
+#include <nlohmann/json.hpp>
+
+#include "agent/telemetry/monitor.hpp"
 #include "tests/unit/admin/world.hpp"
 #include "weft/base/unique_fd.hpp"
 
@@ -18,7 +21,7 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string scrape(int port) {
+std::string ask(int port, const std::string& request) {
     const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -27,7 +30,6 @@ std::string scrape(int port) {
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
         return "no connection";
     }
-    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
     (void)::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL); // a failure shows as an empty page
     std::string page;
     char buffer[4096];
@@ -37,12 +39,49 @@ std::string scrape(int port) {
     return page;
 }
 
+/// What the kernel would have counted.
+class FixedTraffic final : public bpf::TrafficSource {
+public:
+    [[nodiscard]] Result<std::vector<bpf::Traffic>> read() const override {
+        bpf::Traffic one;
+        one.key.workload = admin_test::kWebIdentity;
+        one.key.peer = admin_test::kApiIdentity;
+        one.key.service = admin_test::kService;
+        one.key.direction = WEFT_EGRESS;
+        one.sum.opened = 9;
+        return std::vector{one};
+    }
+    [[nodiscard]] Result<std::vector<weft_histogram>> durations() const override {
+        std::vector<weft_histogram> out(std::size_t{WEFT_DURATION_COUNT} * WEFT_DIRECTION_COUNT);
+        auto& connect = out[std::size_t{WEFT_DURATION_CONNECT} * WEFT_DIRECTION_COUNT + WEFT_EGRESS];
+        connect.bucket[0] = 1;  // below a microsecond
+        connect.bucket[10] = 2; // half a millisecond to one
+        connect.bucket[WEFT_HISTOGRAM_BUCKETS - 1] = 1;
+        connect.sum_us = 1500;
+        return out;
+    }
+};
+
+/// An agent's pages, served.
+struct Served {
+    explicit Served(const admin_test::FixedView& shown)
+        : view(shown), monitor(Monitor::start({.address = "127.0.0.1:0"}, view, traffic, ring, pulse)) {
+        EXPECT_TRUE(monitor.has_value()) << (monitor ? "" : monitor.error().message());
+    }
+    [[nodiscard]] std::string get(const std::string& path, const std::string& head = "") const {
+        return monitor ? ask(monitor->port(), "GET " + path + " HTTP/1.0\r\n" + head + "\r\n") : "";
+    }
+
+    const admin_test::FixedView& view;
+    FixedTraffic traffic;
+    FlowRing ring;
+    Pulse pulse;
+    Result<Monitor> monitor;
+};
+
 /// What a scrape of an agent in this state answers, with the head.
 std::string answer_of(const admin_test::FixedView& view) {
-    const FlowRing ring;
-    const auto server = MetricsServer::start("127.0.0.1:0", view, ring);
-    EXPECT_TRUE(server.has_value()) << (server ? "" : server.error().message());
-    return server ? scrape(server->port()) : "";
+    return Served(view).get("/metrics");
 }
 
 TEST(Metrics, ShowsCountersDropsAndMaps) {
@@ -98,12 +137,107 @@ TEST(Metrics, PleasePromtool) {
     EXPECT_EQ(output, "");
 }
 
-TEST(Metrics, RefusesAnAddressThatIsTaken) {
+TEST(Metrics, ShowsWhatTheKernelCountedByPeerAndByDuration) {
+    const auto page = answer_of({});
+    EXPECT_THAT(page, HasSubstr("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    EXPECT_THAT(page, testing::ContainsRegex("istio_tcp_connections_opened_total[^\n]*source_workload=\"web\"[^\n]*"
+                                             "destination_service_name=\"api\"[^\n]* 9\n"));
+    EXPECT_THAT(page, HasSubstr("weft_connect_latency_seconds_count{direction=\"egress\"} 4\n"));
+    EXPECT_THAT(page, HasSubstr("weft_connect_latency_seconds_sum{direction=\"egress\"} 0.0015\n"));
+    EXPECT_THAT(page, HasSubstr("weft_connect_latency_seconds_bucket{direction=\"egress\",le=\"1e-06\"} 1\n"));
+    EXPECT_THAT(page, HasSubstr("weft_connect_latency_seconds_bucket{direction=\"egress\",le=\"0.001024\"} 3\n"));
+    EXPECT_THAT(page, HasSubstr("weft_connect_latency_seconds_bucket{direction=\"egress\",le=\"+Inf\"} 4\n"));
+    EXPECT_THAT(page, testing::Not(HasSubstr("weft_connect_latency_seconds_count{direction=\"ingress\"}")));
+    EXPECT_THAT(page, HasSubstr("weft_srtt_seconds_count{direction=\"ingress\"} 0\n"));
+    EXPECT_THAT(page, HasSubstr("weft_scrape_failed{part=\"traffic\"} 0\n"));
+}
+
+TEST(Metrics, GoCompressedToWhoAsks) {
     const admin_test::FixedView view;
-    const FlowRing ring;
-    auto first = MetricsServer::start("127.0.0.1:0", view, ring);
-    ASSERT_TRUE(first.has_value());
-    EXPECT_FALSE(MetricsServer::start("127.0.0.1:" + std::to_string(first->port()), view, ring).has_value());
+    const Served served(view);
+    const auto plain = served.get("/metrics");
+    const auto small = served.get("/metrics", "Accept-Encoding: gzip\r\n");
+    EXPECT_THAT(small, HasSubstr("Content-Encoding: gzip\r\n"));
+    EXPECT_LT(small.size() * 2, plain.size());
+    const auto body = small.substr(small.find("\r\n\r\n") + 4);
+    std::string out(1 << 20, '\0');
+    z_stream stream{};
+    ASSERT_EQ(::inflateInit2(&stream, 15 + 16), Z_OK);
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(body.data()));
+    stream.avail_in = static_cast<uInt>(body.size());
+    stream.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+    EXPECT_EQ(::inflate(&stream, Z_FINISH), Z_STREAM_END);
+    out.resize(stream.total_out);
+    (void)::inflateEnd(&stream);
+    EXPECT_THAT(out, HasSubstr("weft_events_lost_total 4"));
+}
+
+TEST(Monitor, IsReadyWhenTheServiceManagerWasTold) {
+    const admin_test::FixedView view;
+    Served served(view);
+    EXPECT_THAT(served.get("/readyz"), testing::StartsWith("HTTP/1.1 503 "));
+    served.pulse.set_ready(true);
+    EXPECT_THAT(served.get("/readyz"), testing::StartsWith("HTTP/1.1 200 "));
+    served.pulse.set_ready(false);
+    EXPECT_THAT(served.get("/readyz"), testing::StartsWith("HTTP/1.1 503 "));
+}
+
+TEST(Monitor, IsHealthyWhileTheLoopBeats) {
+    using namespace std::chrono_literals;
+    const admin_test::FixedView view;
+    Served served(view);
+    EXPECT_THAT(served.get("/healthz"), testing::StartsWith("HTTP/1.1 200 ")) << "no beat is due yet";
+    served.pulse.beat(Pulse::Clock::now() - 29s);
+    EXPECT_THAT(served.get("/healthz"), testing::StartsWith("HTTP/1.1 200 "));
+    served.pulse.beat(Pulse::Clock::now() - 31s);
+    EXPECT_THAT(served.get("/healthz"), testing::StartsWith("HTTP/1.1 503 "));
+    served.pulse.beat(Pulse::Clock::now());
+    EXPECT_THAT(served.get("/healthz"), testing::StartsWith("HTTP/1.1 200 "));
+}
+
+TEST(Monitor, TellsHeapAndLagOfTheLoop) {
+    using namespace std::chrono_literals;
+    const admin_test::FixedView view;
+    Served served(view);
+    const Pulse::Clock::time_point start{1000s};
+    served.pulse.beat(start);
+    served.pulse.beat(start + 1s + 250ms);
+    served.pulse.beat(start + 2s + 260ms);
+    const auto answer = served.get("/debug/");
+    const auto json = nlohmann::json::parse(answer.substr(answer.find("\r\n\r\n") + 4), nullptr, false);
+    ASSERT_TRUE(json.is_object()) << answer;
+    EXPECT_EQ(json["loop"]["beats"], 3);
+    EXPECT_EQ(json["loop"]["lag_us"], 10'000);
+    EXPECT_EQ(json["loop"]["max_lag_us"], 250'000);
+    EXPECT_GT(json["heap"]["used_bytes"], 10'000);
+    EXPECT_GT(json["memory"]["resident_bytes"], 1'000'000);
+    EXPECT_GE(json["memory"]["peak_resident_bytes"], json["memory"]["resident_bytes"]);
+    EXPECT_GT(json["threads"], 1);
+}
+
+TEST(Monitor, AnswersNothingElse) {
+    const admin_test::FixedView view;
+    const Served served(view);
+    EXPECT_THAT(served.get("/"), testing::StartsWith("HTTP/1.1 404 "));
+    EXPECT_THAT(served.get("/metrics/x"), testing::StartsWith("HTTP/1.1 404 "));
+    const auto refused = ask(served.monitor->port(), "POST /metrics HTTP/1.0\r\nContent-Length: 0\r\n\r\n");
+    EXPECT_THAT(refused, testing::StartsWith("HTTP/1.1 405 "));
+    EXPECT_THAT(refused, HasSubstr("Allow: GET, HEAD\r\n"));
+    const auto head = ask(served.monitor->port(), "HEAD /healthz HTTP/1.0\r\n\r\n");
+    EXPECT_THAT(head, testing::StartsWith("HTTP/1.1 200 "));
+    EXPECT_THAT(head, testing::EndsWith("\r\n\r\n"));
+}
+
+TEST(Monitor, RefusesAnAddressThatIsTaken) {
+    const admin_test::FixedView view;
+    const Served first(view);
+    ASSERT_TRUE(first.monitor.has_value());
+    Pulse pulse;
+    const auto second = Monitor::start({.address = "127.0.0.1:" + std::to_string(first.monitor->port())}, view,
+                                       first.traffic, first.ring, pulse);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_THAT(second.error().message(), HasSubstr("127.0.0.1:" + std::to_string(first.monitor->port())));
 }
 
 } // namespace
