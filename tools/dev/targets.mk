@@ -76,13 +76,13 @@ install: $(PROGRAMS) ## install into DESTDIR (default /) below PREFIX (default /
 	install -m 644 docs/man/weft.1 $(MAN)/man1
 	install -m 644 docs/man/weftd.8 docs/man/weft-ca.8 docs/man/weft-cni.8 docs/man/weft-relay.8 $(MAN)/man8
 	$(OUT)/bin/weft completion bash >$(COMPLETIONS)/weft
-	install -m 644 deploy/cni/10-weft.conflist $(EXAMPLES)
+	install -m 644 deploy/cni/10-weft.conflist deploy/prometheus/weft.rules.yml deploy/grafana/weft-overview.json deploy/grafana/weft-workload.json $(EXAMPLES)
 	for unit in weftd weft-ca weft-relay; do sed 's,/usr/local/bin,$(PREFIX)/bin,' deploy/$$unit.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service; done
 	[ -e $(DESTDIR)/etc/weft/weftd.yaml ] || install -m 644 deploy/weftd.yaml $(DESTDIR)/etc/weft
 
 uninstall: ## remove what install put there, but not /etc/weft
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,weft weftd weft-ca weft-relay) $(DESTDIR)/opt/cni/bin/weft-cni
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,weftd.service weft-ca.service weft-relay.service) $(COMPLETIONS)/weft $(EXAMPLES)/10-weft.conflist
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,weftd.service weft-ca.service weft-relay.service) $(COMPLETIONS)/weft $(addprefix $(EXAMPLES)/,10-weft.conflist weft.rules.yml weft-overview.json weft-workload.json)
 	rm -f $(MAN)/man1/weft.1 $(addprefix $(MAN)/man8/,weftd.8 weft-ca.8 weft-cni.8 weft-relay.8)
 
 clean: ## remove everything that was built
