@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// gRPC glue: the listening socket, the acceptor that checks credentials, and the two services. Answers are elsewhere.
+// gRPC glue: the listening socket, the acceptor that checks credentials, and the services. Answers are elsewhere.
 #include "agent/admin/server.hpp"
 
 #include <grpcpp/grpcpp.h>
@@ -15,9 +15,9 @@
 
 #include "admin.grpc.pb.h"
 #include "agent/admin/answers.hpp"
-#include "agent/admin/observer.hpp"
+#include "agent/admin/grpc_status.hpp"
+#include "agent/admin/observer_service.hpp"
 #include "agent/admin/peer_check.hpp"
-#include "observer/observer.grpc.pb.h"
 #include "weft/base/unique_fd.hpp"
 
 namespace weft::admin {
@@ -25,24 +25,6 @@ namespace {
 
 // How long a request that runs may go on after stop().
 constexpr auto kDrain = std::chrono::seconds(2);
-
-grpc::Status to_status(const Result<>& result) {
-    if (result) {
-        return grpc::Status::OK;
-    }
-    switch (result.error().code()) {
-    case ENOENT:
-        return {grpc::StatusCode::NOT_FOUND, result.error().message()};
-    case EINVAL:
-        return {grpc::StatusCode::INVALID_ARGUMENT, result.error().message()};
-    case EOPNOTSUPP:
-        return {grpc::StatusCode::FAILED_PRECONDITION, result.error().message()};
-    case EBUSY:
-        return {grpc::StatusCode::RESOURCE_EXHAUSTED, result.error().message()};
-    default:
-        return {grpc::StatusCode::INTERNAL, result.error().message()};
-    }
-}
 
 class AdminService final : public Admin::Service {
 public:
@@ -98,61 +80,6 @@ public:
     }
 
 private:
-    const AgentView& view_;
-    const telemetry::FlowRing& ring_;
-    const std::atomic<bool>& stopping_;
-};
-
-class ObserverService final : public observer::Observer::Service {
-public:
-    ObserverService(const AgentView& view, const telemetry::FlowRing& ring, const std::atomic<bool>& stopping)
-        : view_(view), ring_(ring), stopping_(stopping) {}
-
-    grpc::Status GetFlows(grpc::ServerContext* context, const observer::GetFlowsRequest* in,
-                          grpc::ServerWriter<observer::GetFlowsResponse>* out) override {
-        return to_status(stream_flows(
-            ring_, *in, view_.health().node_name,
-            [&](const observer::GetFlowsResponse& one) { return out->Write(one); },
-            [&] { return !stopping_ && !context->IsCancelled(); }));
-    }
-    grpc::Status GetNodes(grpc::ServerContext*, const observer::GetNodesRequest*,
-                          observer::GetNodesResponse* out) override {
-        const auto status = this->status();
-        auto& node = *out->add_nodes();
-        node.set_name(view_.health().node_name);
-        node.set_version(status.version());
-        node.set_uptime_ns(status.uptime_ns());
-        node.set_num_flows(status.num_flows());
-        node.set_max_flows(status.max_flows());
-        node.set_seen_flows(status.seen_flows());
-        return grpc::Status::OK;
-    }
-    grpc::Status GetNamespaces(grpc::ServerContext*, const observer::GetNamespacesRequest*,
-                               observer::GetNamespacesResponse* out) override {
-        *out = namespaces_of(ring_);
-        return grpc::Status::OK;
-    }
-    grpc::Status ServerStatus(grpc::ServerContext*, const observer::ServerStatusRequest*,
-                              observer::ServerStatusResponse* out) override {
-        *out = status();
-        return grpc::Status::OK;
-    }
-
-private:
-    [[nodiscard]] observer::ServerStatusResponse status() const {
-        const auto stats = ring_.stats();
-        observer::ServerStatusResponse out;
-        out.set_num_flows(stats.kept);
-        out.set_max_flows(stats.capacity);
-        out.set_seen_flows(stats.seen);
-        const auto age = std::chrono::steady_clock::now() - view_.health().started;
-        out.set_uptime_ns(static_cast<std::uint64_t>(std::chrono::nanoseconds(age).count()));
-        out.mutable_num_connected_nodes()->set_value(1);
-        out.mutable_num_unavailable_nodes()->set_value(0);
-        out.set_version("weft " WEFT_VERSION);
-        return out;
-    }
-
     const AgentView& view_;
     const telemetry::FlowRing& ring_;
     const std::atomic<bool>& stopping_;
@@ -216,7 +143,8 @@ Result<UniqueFd> listen_on(const std::string& path, gid_t group) {
 class AdminServer::Impl {
 public:
     Impl(ServerOptions options, const AgentView& view, const telemetry::FlowRing& ring)
-        : options_(std::move(options)), admin_(view, ring, stopping_), observer_(view, ring, stopping_) {}
+        : options_(std::move(options)), admin_(view, ring, stopping_), observer_(view, ring, options_.reach, stopping_),
+          peers_(view, options_.reach, stopping_) {}
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
     ~Impl() { stop(); }
@@ -236,6 +164,7 @@ public:
         builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
         builder.RegisterService(&admin_);
         builder.RegisterService(&observer_);
+        builder.RegisterService(&peers_);
         server_ = builder.BuildAndStart();
         if (server_ == nullptr) {
             return failure(EIO, "gRPC did not start a server for {}", options_.socket_path);
@@ -291,6 +220,7 @@ private:
     std::atomic<bool> stopping_ = false;
     AdminService admin_;
     ObserverService observer_;
+    PeerService peers_;
     UniqueFd listener_, wake_;
     std::unique_ptr<grpc::Server> server_;
     std::thread acceptor_;

@@ -23,6 +23,7 @@ constexpr int kTrafficTicks = 10;
 /// How long a trace waits until the control thread has told the hooks; it may be writing maps.
 constexpr std::chrono::seconds kArmPatience{10};
 
+
 } // namespace
 
 Services::Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring)
@@ -39,9 +40,14 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     self.arm_traces(loop, agent, options.flow_events);
 
     WEFT_ASSIGN(self.traffic_, bpf::TrafficMaps::open(agent.datapath()));
+    if (const auto lost = self.kernel_lost(); lost) {
+        self.flows_.begin_kernel_lost(*lost, mesh::monotonic_ns() + telemetry::wall_clock_offset_ns());
+    }
+
     admin::ServerOptions server;
     server.socket_path = options.run_dir + "/admin.sock";
     server.group = options.socket_group;
+    server.reach.socket_path = server.socket_path;
     WEFT_ASSIGN(self.admin_, admin::AdminServer::start(server, *self.view_, self.flows_));
     if (!options.metrics_address.empty()) {
         const telemetry::MonitorOptions monitor{
@@ -156,15 +162,23 @@ void Services::read_events() {
         return;
     }
     tracer_.kernel_read_until(began_ns);
-    if (*count > 0) {
-        if (const auto counters = view_->counters(); counters) {
-            std::uint64_t lost = 0;
-            for (std::size_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
-                lost += counters->drops[std::size_t{WEFT_REASON_EVENT_LOST} * WEFT_DIRECTION_COUNT + direction];
-            }
-            flows_.set_kernel_lost(lost);
+    if (*count > 0) { // none is lost while the ring is empty
+        if (const auto lost = kernel_lost(); lost) {
+            flows_.set_kernel_lost(*lost, mesh::monotonic_ns() + known.wall_offset_ns);
         }
     }
+}
+
+std::optional<std::uint64_t> Services::kernel_lost() const {
+    const auto counters = view_->counters();
+    if (!counters) {
+        return std::nullopt; // the next look tells
+    }
+    std::uint64_t lost = 0;
+    for (std::size_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
+        lost += counters->drops[std::size_t{WEFT_REASON_EVENT_LOST} * WEFT_DIRECTION_COUNT + direction];
+    }
+    return lost;
 }
 
 } // namespace weft::app

@@ -31,6 +31,8 @@ private:
     Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring);
     /// Turns what the kernel's ring holds into flows.
     void read_events();
+    /// Events that the kernel lost since the hooks were attached; nothing when its counters cannot be read.
+    [[nodiscard]] std::optional<std::uint64_t> kernel_lost() const;
     /// A flow for a connection that mutual TLS refused.
     void add_refused(const mesh::FailureReport& report);
     [[nodiscard]] telemetry::EnrichContext context(const Picture& picture) const;

@@ -241,6 +241,11 @@ void add_detail(flow::Flow& out, const weft_event& event) {
     detail.set_srtt_us(event.srtt_us);
     detail.set_retransmits(event.retransmits);
     detail.set_reset(event.flags & WEFT_EVENT_RESET);
+    if (event.kind == WEFT_EVENT_CLOSE && event.local.proto == IPPROTO_TCP) {
+        const bool local = (event.flags & WEFT_EVENT_LOCAL_END) != 0;
+        detail.set_ended_by(local == (event.direction == WEFT_EGRESS) ? weft::observe::FlowDetail::SOURCE
+                                                                      : weft::observe::FlowDetail::DESTINATION);
+    }
     detail.set_packet_level(event.flags & WEFT_EVENT_PACKET);
 }
 
@@ -335,6 +340,7 @@ flow::Flow enrich(const weft_event& event, const EnrichContext& context) {
         out.mutable_weft()->set_reason(std::string(reason_label(event.reason)));
     }
     if ((event.flags & WEFT_EVENT_MUTUAL_TLS) != 0) {
+        ip.set_encrypted(true);
         out.mutable_weft()->set_connection_security_policy("mutual_tls");
         out.mutable_weft()->set_source_principal(principal(source, context));
         out.mutable_weft()->set_destination_principal(principal(destination, context));

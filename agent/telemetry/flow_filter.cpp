@@ -131,6 +131,41 @@ void any_of(std::vector<Predicate>& all, const Values& values, Test test) {
     }
 }
 
+bool owned_by(const flow::Endpoint& end, const flow::Workload& wanted) {
+    return std::ranges::any_of(end.workloads(), [&](const flow::Workload& owner) {
+        return (wanted.name().empty() || owner.name() == wanted.name()) &&
+               (wanted.kind().empty() || owner.kind() == wanted.kind());
+    });
+}
+
+bool has_identity(const flow::Endpoint& end, std::uint64_t full, std::uint64_t wanted) {
+    return full == wanted || end.identity() == wanted;
+}
+
+/// Number of the first field, here or in a message below, that this agent does not declare; 0: there is none. A filter
+/// of a newer client that asks for more than we know must not pass everything.
+int unknown_field(const google::protobuf::Message& message) {
+    const auto& reflection = *message.GetReflection();
+    if (const auto& unknown = reflection.GetUnknownFields(message); !unknown.empty()) {
+        return unknown.field(0).number();
+    }
+    std::vector<const google::protobuf::FieldDescriptor*> fields;
+    reflection.ListFields(message, &fields);
+    for (const auto* field : fields) {
+        if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
+            continue;
+        }
+        for (int i = 0; i < (field->is_repeated() ? reflection.FieldSize(message, field) : 1); ++i) {
+            const auto& below = field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
+                                                     : reflection.GetMessage(message, field);
+            if (const int number = unknown_field(below); number != 0) {
+                return number;
+            }
+        }
+    }
+    return 0;
+}
+
 bool address_in(const std::string& text, const Cidr& cidr) {
     const auto ip = Ip::parse(text);
     return ip && cidr.contains(*ip);
@@ -172,6 +207,29 @@ Result<std::vector<Predicate>> compile(const flow::FlowFilter& filter) {
     any_of(all, filter.node_name(), [](const flow::Flow& f, const std::string& n) {
         return ::fnmatch(n.c_str(), f.node_name().c_str(), 0) == 0;
     });
+    any_of(all, filter.event_type(), [](const flow::Flow& f, const flow::EventTypeFilter& e) {
+        return f.event_type().type() == e.type() && (!e.match_sub_type() || f.event_type().sub_type() == e.sub_type());
+    });
+    any_of(all, filter.tcp_flags(), [](const flow::Flow& f, const flow::TCPFlags& wanted) {
+        const auto& has = f.l4().tcp().flags();
+        return f.l4().has_tcp() && (has.fin() || !wanted.fin()) && (has.syn() || !wanted.syn()) &&
+               (has.rst() || !wanted.rst());
+    });
+    any_of(all, filter.source_workload(),
+           [](const flow::Flow& f, const flow::Workload& w) { return owned_by(f.source(), w); });
+    any_of(all, filter.destination_workload(),
+           [](const flow::Flow& f, const flow::Workload& w) { return owned_by(f.destination(), w); });
+    any_of(all, filter.drop_reason_desc(),
+           [](const flow::Flow& f, int r) { return f.verdict() == flow::DROPPED && f.drop_reason_desc() == r; });
+    any_of(all, filter.weft().reason(),
+           [](const flow::Flow& f, const std::string& r) { return f.weft().reason() == r; });
+    any_of(all, filter.weft().identity(), [](const flow::Flow& f, std::uint64_t i) {
+        return has_identity(f.source(), f.weft().source_identity(), i) ||
+               has_identity(f.destination(), f.weft().destination_identity(), i);
+    });
+    any_of(all, filter.weft().principal(), [](const flow::Flow& f, const std::string& p) {
+        return f.weft().source_principal() == p || f.weft().destination_principal() == p;
+    });
     any_of(all, filter.uuid(), [](const flow::Flow& f, const std::string& u) { return f.uuid() == u; });
     return all;
 }
@@ -182,11 +240,8 @@ Result<FlowFilter> FlowFilter::make(const List& whitelist, const List& blacklist
     auto terms = [](const List& list) -> Result<std::shared_ptr<const std::vector<Term>>> {
         auto out = std::make_shared<std::vector<Term>>();
         for (const auto& filter : list) {
-            // A filter of a newer client that asks for more than we know must not pass everything.
-            const auto& unknown = filter.GetReflection()->GetUnknownFields(filter);
-            if (!unknown.empty()) {
-                return invalid("the filter has a field that this agent does not know (number {})",
-                               unknown.field(0).number());
+            if (const int number = unknown_field(filter); number != 0) {
+                return invalid("the filter has a field that this agent does not know (number {})", number);
             }
             WEFT_ASSIGN(auto all, compile(filter));
             out->push_back({std::move(all)});

@@ -19,13 +19,32 @@ void FlowRing::append(flow::Flow&& flow) {
         flow.mutable_weft()->set_sequence(next_);
         slots_[(next_ - 1) % slots_.size()] = std::make_shared<const flow::Flow>(std::move(flow));
         ++next_;
+        while (!gaps_.empty() && gaps_.front().before + slots_.size() <= next_) {
+            gaps_.pop_front(); // the flow before it is gone; `total` of what follows still tells
+        }
     }
     news_.notify_all();
 }
 
-void FlowRing::set_kernel_lost(std::uint64_t total) {
+void FlowRing::begin_kernel_lost(std::uint64_t total, std::int64_t now_ns) {
     const std::lock_guard lock(mutex_);
     kernel_lost_ = total;
+    lost_known_ns_ = now_ns;
+}
+
+void FlowRing::set_kernel_lost(std::uint64_t total, std::int64_t now_ns) {
+    const std::lock_guard lock(mutex_);
+    if (total > kernel_lost_) {
+        if (gaps_.empty() || gaps_.back().before != next_) {
+            gaps_.push_back({.before = next_, .since_ns = lost_known_ns_});
+        }
+        auto& gap = gaps_.back();
+        gap.count += total - kernel_lost_;
+        gap.total = total;
+        gap.until_ns = now_ns;
+        kernel_lost_ = total;
+    }
+    lost_known_ns_ = now_ns;
 }
 
 FlowRing::Batch FlowRing::read_locked(std::uint64_t from, std::size_t limit) const {
@@ -41,6 +60,15 @@ FlowRing::Batch FlowRing::read_locked(std::uint64_t from, std::size_t limit) con
     }
     batch.next = at;
     batch.kernel_lost = kernel_lost_;
+    for (const auto& gap : gaps_) {
+        if (gap.before > at) {
+            batch.kernel_lost = gap.total - gap.count;
+            break;
+        }
+        if (gap.before >= from) {
+            batch.gaps.push_back(gap);
+        }
+    }
     batch.closed = closed_;
     return batch;
 }
@@ -53,7 +81,9 @@ FlowRing::Batch FlowRing::read(std::uint64_t from, std::size_t limit) const {
 FlowRing::Batch FlowRing::wait(std::uint64_t from, std::size_t limit, std::chrono::milliseconds patience) const {
     std::unique_lock lock(mutex_);
     news_.wait_for(lock, patience, [&] { return closed_ || next_ > from; });
-    return read_locked(from, limit);
+    auto batch = read_locked(from, limit);
+    missed_ += batch.missed;
+    return batch;
 }
 
 void FlowRing::close() {
@@ -69,7 +99,8 @@ FlowRing::Stats FlowRing::stats() const {
     return {.kept = static_cast<std::size_t>(std::min<std::uint64_t>(next_ - 1, slots_.size())),
             .capacity = slots_.size(),
             .seen = next_ - 1,
-            .kernel_lost = kernel_lost_};
+            .kernel_lost = kernel_lost_,
+            .missed = missed_};
 }
 
 } // namespace weft::telemetry

@@ -113,8 +113,9 @@ void add_counters(Families& out, const admin::Counters& read, const FlowRing::St
     for (std::size_t direction = 0; direction < WEFT_DIRECTION_COUNT; ++direction) {
         lost += at(read.drops, static_cast<std::size_t>(WEFT_REASON_EVENT_LOST) * WEFT_DIRECTION_COUNT + direction);
     }
-    out.counter("weft_events_lost_total", "Flow events that did not fit into the kernel's ring. Counters stay exact.")
-        .add({}, lost);
+    out.counter("weft_events_lost_total", "Flow events that nobody saw, by where they were lost. Counters stay exact.")
+        .add({{"reason", "kernel-ring"}}, lost)
+        .add({{"reason", "slow-client"}}, static_cast<double>(ring.missed));
     out.counter("weft_flows_total", "Flows that the agent read from the kernel and kept for `weft flows`.")
         .add({}, static_cast<double>(ring.seen));
 }

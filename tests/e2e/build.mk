@@ -7,4 +7,4 @@ $(eval $(call test,mesh_lab_test,$(wildcard tests/e2e/mesh/*.cpp),e2edriver ktls
 $(OUT)/test/mesh_lab_test: | $(OUT)/bin/weft $(OUT)/bin/weftd $(OUT)/bin/weft-cni $(OUT)/bin/weft-ca $(OUT)/bin/weft-relay
 # One real weftd in a world of its own.
 $(eval $(call test,agent_test,$(wildcard tests/e2e/agent/*.cpp),agentworld lab bpfmaps cnirunner base,,e2e))
-$(OUT)/test/agent_test: | $(OUT)/bin/weft $(OUT)/bin/weftd $(OUT)/bin/weft-cni
+$(OUT)/test/agent_test: | $(OUT)/bin/weft $(OUT)/bin/weftd $(OUT)/bin/weft-cni $(OUT)/test/hubble_client

@@ -81,6 +81,12 @@ std::string detail_text(const flow::Flow& flow) {
     if (detail.kind() == Detail::CLOSE) {
         add(fmt::format("sent={} received={}", bytes_text(static_cast<double>(detail.bytes_sent())),
                         bytes_text(static_cast<double>(detail.bytes_received()))));
+        if (detail.ended_by() != Detail::END_UNKNOWN) {
+            add(detail.ended_by() == Detail::SOURCE ? "by=source" : "by=destination");
+        }
+        if (detail.srtt_us() > 0) {
+            add("rtt=" + duration_text(1e3 * detail.srtt_us()));
+        }
         if (detail.retransmits() > 0) {
             add(fmt::format("retransmits={}", detail.retransmits()));
         }
@@ -116,7 +122,7 @@ std::vector<std::string> flow_cells(const flow::Flow& flow) {
     return {time_text(flow),
             end_text(flow.source(), flow.ip().source(), l4.source),
             end_text(flow.destination(), flow.ip().destination(), l4.destination),
-            l4.name,
+            flow.weft().connection_security_policy() == "mutual_tls" ? std::string(l4.name) + " mtls" : l4.name,
             outcome(flow),
             detail_text(flow)};
 }

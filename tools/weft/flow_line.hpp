@@ -12,7 +12,8 @@ class LostEvent;
 
 namespace weft::cli {
 
-/// "Nov 21 10:02:11 shop/web-1:41022 → pay/api-0:8080 TCP ALLOWED 3.2ms rule=pay/allow-web ingress[0]", in local time.
+/// "Nov 21 10:02:11 shop/web-1:41022 → pay/api-0:8080 TCP mtls ALLOWED 3.2ms rule=pay/allow-web egress[0]", in
+/// local time; "mtls" when its bytes cross the wire by mutual TLS.
 std::string flow_line(const flow::Flow& flow);
 /// The same as cells: time, source, destination, protocol, what became of it, detail.
 std::vector<std::string> flow_cells(const flow::Flow& flow);

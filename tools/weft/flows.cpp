@@ -23,6 +23,7 @@ struct Options {
     std::uint64_t last = 0;
     std::string since, until, namespace_name;
     std::vector<std::string> pods, from_pods, to_pods, from_ips, to_ips, ips, verdicts, protocols, services;
+    std::vector<std::string> reasons, identities;
     std::vector<std::uint16_t> ports, from_ports, to_ports;
     FlowFormat format = FlowFormat::kCompact;
 };
@@ -59,6 +60,28 @@ flow::Verdict parse_verdict(const std::string& text) {
         return flow::DROPPED;
     }
     fail(kUsage, fmt::format("--verdict: '{}' is none of FORWARDED (or ALLOWED), DROPPED (or DENIED)", text));
+}
+
+// A number as `weft identity list` prints it, or a SPIFFE ID.
+void add_identity(flow::FlowFilter& filter, const std::string& text) {
+    if (text.starts_with("spiffe://")) {
+        filter.mutable_weft()->add_principal(text);
+        return;
+    }
+    const bool hex = text.starts_with("0x");
+    const std::string_view digits = std::string_view(text).substr(hex ? 2 : 0);
+    for (const int base : {10, 16}) { // identities are printed as 16 hex digits, Hubble's as decimal numbers
+        std::uint64_t number = 0;
+        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, base);
+        const bool whole = error == std::errc{} && end == digits.data() + digits.size();
+        if (whole && (base == 16) == (hex || digits.size() == 16)) {
+            filter.mutable_weft()->add_identity(number);
+            return;
+        }
+    }
+    fail(kUsage, fmt::format("--identity: '{}' is neither a number as `weft identity list` prints it, nor a decimal "
+                             "number, nor spiffe://...",
+                             text));
 }
 
 // "either end": each filter becomes two, one for each end.
@@ -108,6 +131,12 @@ observer::GetFlowsRequest make_request(const Options& o) {
     }
     for (const auto& verdict : o.verdicts) {
         base.add_verdict(parse_verdict(verdict));
+    }
+    for (const auto& reason : o.reasons) {
+        base.mutable_weft()->add_reason(reason);
+    }
+    for (const auto& identity : o.identities) {
+        add_identity(base, identity);
     }
     base.mutable_protocol()->Assign(o.protocols.begin(), o.protocols.end());
 
@@ -201,6 +230,14 @@ void add_flows_command(CLI::App& weft, Globals& globals) {
     command->add_option("--from-port", o->from_ports, "From this port")->option_text("PORT")->excludes(port);
     command->add_option("--to-port", o->to_ports, "To this port")->option_text("PORT")->excludes(port);
     command->add_option("--verdict", o->verdicts, "FORWARDED (ALLOWED) or DROPPED (DENIED)")->option_text("VERDICT");
+    command
+        ->add_option("--reason", o->reasons,
+                     "Why it was denied or refused, as in weft_drops_total: policy-denied, no-backend, ...")
+        ->option_text("REASON");
+    command
+        ->add_option("--identity", o->identities,
+                     "From or to this identity: a number of `weft identity list`, or spiffe://...")
+        ->option_text("IDENTITY");
     command->add_option("--protocol", o->protocols, "tcp, udp or sctp")
         ->option_text("PROTOCOL")
         ->check(CLI::IsMember({"tcp", "udp", "sctp"}, CLI::ignore_case));
@@ -214,9 +251,11 @@ void add_flows_command(CLI::App& weft, Globals& globals) {
         ->transform(CLI::CheckedTransformer(kFormats).description(""))
         ->option_text("FORMAT");
     command->add_flag("--no-headers", globals.no_headers, "Leave out the line of column names");
-    command->footer("A flow: TIME SOURCE \u2192 DESTINATION PROTOCOL OUTCOME DETAIL, where OUTCOME is ALLOWED "
-                    "(connect), ACCEPTED,\n"
-                    "CLOSED, RESET, DENIED (by policy or a full map) or REFUSED (no backend).\n"
+    command->footer("A flow: TIME SOURCE \u2192 DESTINATION PROTOCOL [mtls] OUTCOME DETAIL, where mtls says that its "
+                    "bytes cross the\n"
+                    "wire by mutual TLS, and OUTCOME is ALLOWED (connect), ACCEPTED, CLOSED, RESET, DENIED (by policy "
+                    "or a full map)\n"
+                    "or REFUSED (no backend).\n"
                     "Options that are given several times mean any of the values.");
     command->callback([&globals, o] { run(globals, *o); });
 }

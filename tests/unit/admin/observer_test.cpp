@@ -2,6 +2,7 @@
 // Which flows does a client of GetFlows get, and does it learn of what it missed?
 #include <gtest/gtest.h>
 
+#include <ctime>
 #include <utility>
 
 #include "agent/admin/observer.hpp"
@@ -78,13 +79,77 @@ TEST_F(Observer, TellsAFollowerWhatTheKernelLost) {
         },
         [&] {
             if (std::exchange(first, false)) { // between the first look and the wait: more than the ring holds
-                ring.set_kernel_lost(9);
+                ring.set_kernel_lost(9, 1);
                 add(6);
             }
             return true;
         });
     ASSERT_TRUE(done.has_value());
     EXPECT_EQ(got, (Numbers{-2, -9, 1}));
+}
+
+TEST_F(Observer, TellsALossAtItsPlaceAmongOldFlows) {
+    add(1);
+    ring.set_kernel_lost(5, 1);
+    add(2);
+    EXPECT_EQ(ask(), (Numbers{1, -5, 2, 3}));
+    request.set_number(2);
+    EXPECT_EQ(ask(), (Numbers{2, 3})) << "it lies before what was asked for";
+    request.set_first(true);
+    EXPECT_EQ(ask(), (Numbers{1, -5, 2}));
+    ring.set_kernel_lost(6, 2);
+    request.set_number(0);
+    EXPECT_EQ(ask(), (Numbers{1, -5, 2, 3, -1}));
+    request.add_whitelist()->add_source_pod("no/body");
+    EXPECT_EQ(ask(), (Numbers{-5, -1})) << "nothing matches, and nobody knows what was lost";
+}
+
+TEST_F(Observer, DeliveredAndLostMakeUpWhatHappened) {
+    request.set_follow(true);
+    std::uint64_t delivered = 0, lost = 0, produced = 0, kernel_lost = 0;
+    int round = 0;
+    const auto done = stream_flows(
+        ring, request, "a",
+        [&](const observer::GetFlowsResponse& r) {
+            (r.has_lost_events() ? lost : delivered) += r.has_lost_events() ? r.lost_events().num_events_lost() : 1;
+            return true;
+        },
+        [&] {
+            if (++round > 12) {
+                return false;
+            }
+            // More and more than the ring holds, and losses that the ring forgets before this client comes to them.
+            for (int i = 0; i < round; ++i) {
+                add(i % 3);
+                kernel_lost += static_cast<std::uint64_t>(i);
+                ring.set_kernel_lost(kernel_lost, i);
+                produced += static_cast<std::uint64_t>(i % 3 + i);
+            }
+            return true;
+        });
+    ASSERT_TRUE(done.has_value());
+    EXPECT_EQ(delivered + lost, produced);
+    EXPECT_GT(delivered, 0u);
+    EXPECT_GT(lost, kernel_lost) << "and some were overwritten";
+}
+
+TEST_F(Observer, UntilEndsAFollowingStream) {
+    request.set_follow(true);
+    request.mutable_until()->set_seconds(1000); // long ago
+    later = 1;
+    EXPECT_EQ(ask(), Numbers{});
+}
+
+TEST_F(Observer, RateIsThatOfTheLastMinute) {
+    add(4); // of 1970
+    EXPECT_EQ(flows_a_second(ring, std::chrono::hours(1)), 0);
+    flow::Flow now;
+    now.mutable_time()->set_seconds(std::time(nullptr));
+    for (int i = 0; i < 3; ++i) {
+        ring.append(flow::Flow(now));
+    }
+    EXPECT_NEAR(flows_a_second(ring, std::chrono::hours(1)), 3.0 / 60, 0.001);
+    EXPECT_NEAR(flows_a_second(ring, std::chrono::seconds(6)), 0.5, 0.001) << "the agent is young";
 }
 
 TEST_F(Observer, RefusesFirstWithFollow) {

@@ -66,6 +66,7 @@ protected:
         const auto desired = view.desired();
         ring.append(telemetry::enrich(event, {.desired = desired.get(),
                                               .node_name = "node-a",
+                                              .trust_domain = "cluster.local",
                                               .policy_revision = 5,
                                               .wall_offset_ns = telemetry::wall_clock_offset_ns(),
                                               .boot_id = 1}));
@@ -210,10 +211,38 @@ TEST_F(Weft, FlowsReadAsSentencesAndAreFiltered) {
                 HasSubstr("shop/web-1:41022 \u2192 pay/api-0:8080 TCP ALLOWED 3.2ms via pay/svc:api port http\n"));
     EXPECT_THAT(all.out, HasSubstr("TCP DENIED policy-denied ingress isolated by pay/allow-web\n"));
     EXPECT_THAT(weft("flows --verdict denied").out, testing::Not(HasSubstr("ALLOWED")));
+    EXPECT_THAT(weft("flows --reason policy-denied").out,
+                testing::AllOf(HasSubstr("DENIED"), testing::Not(HasSubstr("ALLOWED"))));
+    EXPECT_EQ(weft("flows --reason no-backend").out, "");
+    EXPECT_THAT(weft("flows --identity 1000000000000011").out, HasSubstr("ALLOWED"));
+    EXPECT_THAT(weft("flows --identity 0x11").out, HasSubstr("ALLOWED"));
+    EXPECT_THAT(weft("flows --identity 17").out, HasSubstr("ALLOWED"));
+    EXPECT_EQ(weft("flows --identity 11").out, "");
+    EXPECT_EQ(weft("flows --identity shop").code, cli::kUsage);
     EXPECT_EQ(weft("flows --from-pod shop/other").out, "");
     EXPECT_THAT(weft("flows -n pay --port 8080 --last 1 -o jsonpb").out,
                 HasSubstr("\"drop_reason_desc\":\"POLICY_DENIED\""));
     EXPECT_EQ(weft("flows --from-ip nonsense").code, cli::kUsage);
+}
+
+TEST_F(Weft, FlowsTellMutualTlsRuleAndWhoEndedIt) {
+    auto connect = event(WEFT_EVENT_CONNECT, WEFT_INGRESS);
+    connect.kind = WEFT_EVENT_ACCEPT;
+    connect.duration_ns = 3'200'000;
+    connect.flags = WEFT_EVENT_MUTUAL_TLS;
+    connect.rule = kRule;
+    add_flow(connect);
+    auto close = event(WEFT_EVENT_CLOSE, WEFT_EGRESS);
+    close.duration_ns = 90'000'000;
+    close.bytes_sent = 12;
+    close.srtt_us = 250;
+    close.flags = WEFT_EVENT_LOCAL_END;
+    add_flow(close);
+    const auto all = weft("flows").out;
+    EXPECT_THAT(all, testing::ContainsRegex("[A-Z][a-z][a-z] [0-9 ]+[0-9:]+ shop/web-1:41022 \u2192 pay/api-0:8080 TCP "
+                                            "mtls ACCEPTED 3.2ms rule=pay/allow-web ingress.0.\n"));
+    EXPECT_THAT(all, HasSubstr("TCP CLOSED 90.0ms sent=12B received=0B by=source rtt=250us\n"));
+    EXPECT_THAT(weft("flows --identity spiffe://cluster.local/ns/pay/sa/default").out, HasSubstr("mtls"));
 }
 
 TEST_F(Weft, ExitCodesTellWhatIsWrong) {

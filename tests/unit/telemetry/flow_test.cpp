@@ -93,6 +93,18 @@ TEST(Enrich, RefusedWithoutBackendPointsAtWhatWasAsked) {
     EXPECT_EQ(flow.drop_reason_desc(), flow::SERVICE_BACKEND_NOT_FOUND);
 }
 
+TEST(Enrich, TellsWhoEndedIt) {
+    auto e = event(WEFT_EVENT_CLOSE, WEFT_EGRESS);
+    using Detail = weft::observe::FlowDetail;
+    EXPECT_EQ(told(e).weft().ended_by(), Detail::DESTINATION);
+    e.flags = WEFT_EVENT_LOCAL_END;
+    EXPECT_EQ(told(e).weft().ended_by(), Detail::SOURCE);
+    e = event(WEFT_EVENT_CLOSE, WEFT_INGRESS);
+    e.flags = WEFT_EVENT_LOCAL_END | WEFT_EVENT_RESET;
+    EXPECT_EQ(told(e).weft().ended_by(), Detail::DESTINATION);
+    EXPECT_EQ(told(event(WEFT_EVENT_CONNECT, WEFT_EGRESS)).weft().ended_by(), Detail::END_UNKNOWN);
+}
+
 TEST(Enrich, UnknownAddressIsTheWorld) {
     auto e = event(WEFT_EVENT_CONNECT, WEFT_EGRESS);
     e.remote = end("192.0.2.1", 443);
@@ -114,6 +126,37 @@ TEST(FlowRing, KeepsTheNewestAndCountsWhatAReaderMissed) {
     EXPECT_EQ(batch.next, 6u);
     EXPECT_EQ(ring.read(batch.next, 10).flows.size(), 0u);
     EXPECT_EQ(ring.stats().seen, 5u);
+}
+
+TEST(FlowRing, HasGapsWhereTheKernelLostEvents) {
+    FlowRing ring(3);
+    const auto add = [&] { ring.append(told(event(WEFT_EVENT_CONNECT, WEFT_EGRESS))); };
+    ring.begin_kernel_lost(100, 1);
+    add();
+    ring.set_kernel_lost(100, 2);
+    EXPECT_TRUE(ring.read(1, 10).gaps.empty()) << "those before our time are nowhere";
+    ring.set_kernel_lost(103, 3);
+    ring.set_kernel_lost(104, 4); // no flow in between: the same gap
+    add();
+    const auto batch = ring.read(1, 10);
+    ASSERT_EQ(batch.gaps.size(), 1u);
+    EXPECT_EQ(batch.gaps[0].before, 2u);
+    EXPECT_EQ(batch.gaps[0].count, 4u);
+    EXPECT_EQ(batch.gaps[0].since_ns, 2);
+    EXPECT_EQ(batch.gaps[0].until_ns, 4);
+    EXPECT_EQ(ring.read(1, 1).kernel_lost, 104u) << "a gap before the next flow belongs to what was read";
+    EXPECT_EQ(ring.read(3, 1).gaps.size(), 0u);
+    add();
+    ring.set_kernel_lost(110, 5);
+    EXPECT_EQ(ring.read(1, 2).kernel_lost, 104u);
+    EXPECT_EQ(ring.read(1, 3).kernel_lost, 110u);
+    add();
+    add();
+    EXPECT_EQ(ring.read(1, 10).gaps.size(), 1u) << "the flow before the first gap is overwritten";
+    EXPECT_EQ(ring.stats().kernel_lost, 110u);
+    EXPECT_EQ(ring.stats().missed, 0u);
+    EXPECT_EQ(ring.wait(1, 10, std::chrono::milliseconds(1)).missed, 2u);
+    EXPECT_EQ(ring.stats().missed, 2u) << "of readers that wait";
 }
 
 TEST(FlowRing, WakesAWaitingReader) {
@@ -173,6 +216,53 @@ TEST_F(Filter, BlacklistTakesAway) {
     EXPECT_TRUE(passes(seen));
 }
 
+TEST_F(Filter, EventTypeFlagsReasonAndOwner) {
+    auto& type = *white.Add()->add_event_type();
+    type.set_type(4);
+    EXPECT_TRUE(passes(seen));
+    type.set_match_sub_type(true);
+    type.set_sub_type(133);
+    EXPECT_FALSE(passes(seen));
+    white.Clear();
+    auto& flags = *white.Add()->add_tcp_flags();
+    flags.set_syn(true);
+    EXPECT_TRUE(passes(seen));
+    flags.set_rst(true);
+    EXPECT_FALSE(passes(seen));
+    white.Clear();
+    white.Add()->add_source_workload()->set_name("web-1");
+    EXPECT_TRUE(passes(seen));
+    white.Mutable(0)->add_destination_workload()->set_kind("Deployment");
+    EXPECT_FALSE(passes(seen));
+    white.Clear();
+    white.Add()->add_drop_reason_desc(flow::POLICY_DENIED);
+    EXPECT_FALSE(passes(seen));
+    auto denied = event(WEFT_EVENT_DENIED, WEFT_INGRESS);
+    denied.reason = WEFT_REASON_POLICY_DENIED;
+    EXPECT_TRUE(passes(told(denied)));
+    white.Mutable(0)->mutable_weft()->add_reason("policy-denied");
+    EXPECT_TRUE(passes(told(denied)));
+    white.Mutable(0)->mutable_weft()->set_reason(0, "policy");
+    EXPECT_FALSE(passes(told(denied))) << "the whole label";
+}
+
+TEST_F(Filter, IdentityIsThatOfEitherEndWholeOrShort) {
+    auto& wanted = *white.Add()->mutable_weft();
+    for (const auto identity : {kWebIdentity, kApiIdentity, kWebIdentity & 0xffffffff}) {
+        wanted.clear_identity();
+        wanted.add_identity(identity);
+        EXPECT_TRUE(passes(seen)) << identity;
+    }
+    wanted.set_identity(0, 0x33);
+    EXPECT_FALSE(passes(seen));
+    wanted.clear_identity();
+    wanted.add_principal("spiffe://cluster.local/ns/pay/sa/default");
+    EXPECT_FALSE(passes(seen)) << "nobody was proven";
+    auto proven = event(WEFT_EVENT_CONNECT, WEFT_EGRESS);
+    proven.flags |= WEFT_EVENT_MUTUAL_TLS;
+    EXPECT_TRUE(passes(told(proven)));
+}
+
 TEST_F(Filter, RefusesWhatItCannotRead) {
     white.Add()->add_source_ip("10.0.0");
     const auto made = FlowFilter::make(white, black);
@@ -183,6 +273,10 @@ TEST_F(Filter, RefusesWhatItCannotRead) {
     white.Clear();
     *white.Add() = foreign;
     EXPECT_FALSE(FlowFilter::make(white, black).has_value());
+    ASSERT_TRUE(foreign.ParseFromString(std::string("\xba\x01\x02\x38\x01", 5))); // tcp_flags with a flag of number 7
+    white.Clear();
+    *white.Add() = foreign;
+    EXPECT_FALSE(FlowFilter::make(white, black).has_value()) << "a field below is unknown, too";
 }
 
 } // namespace

@@ -89,7 +89,7 @@ TEST(Metrics, ShowsCountersDropsAndMaps) {
     EXPECT_THAT(page, HasSubstr("weft_connections_opened_total{direction=\"egress\"} 12"));
     EXPECT_THAT(page, HasSubstr("weft_drops_total{reason=\"policy-denied\",direction=\"egress\"} 3"));
     EXPECT_THAT(page, testing::Not(HasSubstr("weft_drops_total{reason=\"event-lost\"")));
-    EXPECT_THAT(page, HasSubstr("weft_events_lost_total 4"));
+    EXPECT_THAT(page, HasSubstr("weft_events_lost_total{reason=\"kernel-ring\"} 4"));
     EXPECT_THAT(page, HasSubstr("weft_map_entries{map=\"weft_service\"} 1"));
     EXPECT_THAT(page, HasSubstr("weft_map_capacity{map=\"weft_service\"} 4"));
     EXPECT_THAT(page, HasSubstr("weft_drift_entries_total{map=\"weft_service\"} 2"));
