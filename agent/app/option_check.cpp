@@ -7,6 +7,8 @@
 #include <array>
 #include <filesystem>
 
+#include "agent/app/option_values.hpp"
+
 namespace weft::app {
 namespace {
 
@@ -28,7 +30,8 @@ public:
         WEFT_TRY(source_itself());
         WEFT_TRY(bundles());
         WEFT_TRY(addresses());
-        return dialled();
+        WEFT_TRY(dialled());
+        return flow_listener();
     }
 
 private:
@@ -178,6 +181,43 @@ private:
                     return wrong("federation_dial", "{}: {} is not inside its federation_addresses; add it there",
                                  domain, block.to_string());
                 }
+            }
+        }
+        return {};
+    }
+
+    [[nodiscard]] Result<> flow_listener() const {
+        const std::array<std::pair<std::string_view, const std::string*>, 3> files{{
+            {"flow_tls_cert", &options_.flow_tls_cert},
+            {"flow_tls_key", &options_.flow_tls_key},
+            {"flow_tls_ca", &options_.flow_tls_ca},
+        }};
+        const bool listens = !options_.flow_address.empty();
+        if (listens) {
+            if (const auto address = split_address(options_.flow_address); !address) {
+                return wrong("flow_address", "{}", address.error().message());
+            }
+        } else if (options_.flow_plaintext) {
+            return wrong("flow_plaintext", "is for flow_address; give that, too, or remove it");
+        }
+        for (const auto& [name, file] : files) {
+            if (file->empty()) {
+                if (listens && !options_.flow_plaintext) {
+                    return wrong("flow_address",
+                                 "needs {}, too: clients prove who they are by mutual TLS; or set flow_plaintext to "
+                                 "true, and anybody who reaches it reads all flows",
+                                 name);
+                }
+                continue;
+            }
+            if (!listens) {
+                return wrong(name, "is for flow_address; give that, too, or remove it");
+            }
+            if (options_.flow_plaintext) {
+                return wrong(name, "there is no TLS with {}; remove one of them", where("flow_plaintext"));
+            }
+            if (::access(file->c_str(), R_OK) != 0) {
+                return wrong(name, "'{}' cannot be read; put the PEM file there", *file);
             }
         }
         return {};

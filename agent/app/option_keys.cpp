@@ -128,6 +128,14 @@ const std::vector<Key>& option_keys() {
             &O::traffic_grace, from_to(1, 3600)),
         key("flow_events", "BOOL", "report connections as flows; counters do not depend on it [true]", &O::flow_events,
             set_bool),
+        key("flow_address", "HOST:PORT", "where other machines read flows (Hubble's API), by mutual TLS [nowhere]",
+            &O::flow_address, set_text),
+        key("flow_tls_cert", "FILE", "certificate of flow_address; it holds this node's name", &O::flow_tls_cert,
+            set_path),
+        key("flow_tls_key", "FILE", "its key", &O::flow_tls_key, set_path),
+        key("flow_tls_ca", "FILE", "authorities whose certificates may read flows", &O::flow_tls_ca, set_path),
+        key("flow_plaintext", "BOOL", "flow_address without TLS: anybody who reaches it reads all flows [false]",
+            &O::flow_plaintext, set_bool),
     };
     return table;
 }

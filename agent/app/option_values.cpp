@@ -100,6 +100,20 @@ Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std:
     return {};
 }
 
+Result<std::pair<std::string, std::uint16_t>> split_address(const std::string& text) {
+    const auto colon = text.rfind(':');
+    auto host = text.substr(0, colon == std::string::npos ? 0 : colon);
+    const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+    const auto port = parse_number(colon == std::string::npos ? "" : text.substr(colon + 1), 1, 65535);
+    if (!port || (!bracketed && host.find(':') != std::string::npos)) {
+        return invalid("'{}' is not HOST:PORT, as 0.0.0.0:4244 or [2001:db8::1]:4244 is", text);
+    }
+    if (bracketed) {
+        host = host.substr(1, host.size() - 2);
+    }
+    return std::pair(host, static_cast<std::uint16_t>(*port));
+}
+
 std::string text_of(const std::map<std::string, std::string>& by_domain) {
     std::string text;
     for (const auto& [domain, value] : by_domain) {

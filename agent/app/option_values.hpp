@@ -2,9 +2,11 @@
 // Texts of the configuration as values: each function sets its target or says what is wrong with the text.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "weft/base/ip.hpp"
@@ -25,6 +27,9 @@ Result<long> parse_number(const std::string& text, long least, long most);
 Result<> set_by_domain(std::map<std::string, std::string>& target, const std::string& text);
 /// The same, each value a list of prefixes, separated by commas.
 Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std::string& text);
+
+/// HOST:PORT taken apart; the host of "[2001:db8::1]:1" without brackets, of ":1" empty. Error: EINVAL.
+Result<std::pair<std::string, std::uint16_t>> split_address(const std::string& text);
 
 /// As set_by_domain() and set_blocks() take them.
 std::string text_of(const std::map<std::string, std::string>& by_domain);

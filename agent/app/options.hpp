@@ -45,6 +45,9 @@ struct Options {
     std::chrono::seconds traffic_grace{60};  ///< how long sums of what is gone stay
     bool session_resumption = true; ///< with peers, whichever end opens the connection
     bool flow_events = true;
+    std::string flow_address; ///< HOST:PORT where other machines read flows; empty: nowhere
+    std::string flow_tls_cert, flow_tls_key, flow_tls_ca; ///< PEM files of that listener: chain, key, clients' roots
+    bool flow_plaintext = false; ///< that listener has no TLS and answers anybody
 };
 
 /// What the command line asked for beside running.

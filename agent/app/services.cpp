@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <future>
 #include <random>
+#include <tuple>
 
 #include <spdlog/spdlog.h>
 
+#include "agent/app/option_values.hpp"
 #include "agent/app/trace_moment.hpp"
 #include "agent/telemetry/enrich.hpp"
 #include "agent/telemetry/trace_event.hpp"
@@ -23,6 +25,16 @@ constexpr int kTrafficTicks = 10;
 /// How long a trace waits until the control thread has told the hooks; it may be writing maps.
 constexpr std::chrono::seconds kArmPatience{10};
 
+/// How this agent serves flows. The address was checked with the options.
+Result<admin::Reach> reach(const Options& options) {
+    admin::Reach out;
+    out.socket_path = options.run_dir + "/admin.sock";
+    if (!options.flow_address.empty()) {
+        WEFT_ASSIGN(std::tie(out.host, out.port), split_address(options.flow_address));
+        out.tls = !options.flow_plaintext;
+    }
+    return out;
+}
 
 } // namespace
 
@@ -47,7 +59,8 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     admin::ServerOptions server;
     server.socket_path = options.run_dir + "/admin.sock";
     server.group = options.socket_group;
-    server.reach.socket_path = server.socket_path;
+    WEFT_ASSIGN(server.reach, reach(options));
+    WEFT_TRY(self.open_outputs(options));
     WEFT_ASSIGN(self.admin_, admin::AdminServer::start(server, *self.view_, self.flows_));
     if (!options.metrics_address.empty()) {
         const telemetry::MonitorOptions monitor{
@@ -73,6 +86,18 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
         }
     });
     return services;
+}
+
+Result<> Services::open_outputs(const Options& options) {
+    if (!options.flow_address.empty()) {
+        admin::FlowListener listener;
+        WEFT_ASSIGN(listener.reach, reach(options));
+        listener.certificate = options.flow_tls_cert;
+        listener.key = options.flow_tls_key;
+        listener.authority = options.flow_tls_ca;
+        WEFT_ASSIGN(flow_server_, admin::FlowServer::start(std::move(listener), *view_, flows_));
+    }
+    return {};
 }
 
 void Services::arm_traces(Loop& loop, Agent& agent, bool flow_events) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "agent/admin/flow_server.hpp"
 #include "agent/admin/server.hpp"
 #include "agent/app/agent.hpp"
 #include "agent/app/view.hpp"
@@ -29,6 +30,8 @@ public:
 
 private:
     Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring);
+    /// Opens the listener for other machines, if the options ask for it.
+    Result<> open_outputs(const Options& options);
     /// Turns what the kernel's ring holds into flows.
     void read_events();
     /// Events that the kernel lost since the hooks were attached; nothing when its counters cannot be read.
@@ -49,6 +52,7 @@ private:
     std::optional<telemetry::TrafficKeeper> traffic_keeper_;
     bpf::RingReader ring_;
     std::optional<admin::AdminServer> admin_;
+    std::optional<admin::FlowServer> flow_server_;
     std::optional<telemetry::Monitor> monitor_;
     std::uint64_t boot_id_ = 0;
 };

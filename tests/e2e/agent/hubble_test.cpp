@@ -211,5 +211,123 @@ TEST_F(Hubble, DeliveredAndLostAreExactlyWhatWasProduced) {
                 HasSubstr(fmt::format("weft_events_lost_total{{reason=\"slow-client\"}} {}\n", told.overwritten)));
 }
 
+class HubbleOverTcp : public Hubble {
+protected:
+    /// A certificate NAME.crt with NAME.key for host name `host`, by the authority AUTHORITY.
+    void certificate(const std::string& name, const std::string& authority, const std::string& host) const {
+        const auto made = world.run({"openssl",
+                                     "req",
+                                     "-x509",
+                                     "-newkey",
+                                     "ec",
+                                     "-pkeyopt",
+                                     "ec_paramgen_curve:P-256",
+                                     "-nodes",
+                                     "-days",
+                                     "1",
+                                     "-subj",
+                                     "/CN=" + name,
+                                     "-addext",
+                                     "subjectAltName=DNS:" + host,
+                                     "-keyout",
+                                     file(name + ".key"),
+                                     "-out",
+                                     file(name + ".crt"),
+                                     "-CA",
+                                     file(authority + ".crt"),
+                                     "-CAkey",
+                                     file(authority + ".key")});
+        ASSERT_EQ(made.exit_code, 0) << made.output;
+    }
+    void authority(const std::string& name) const {
+        const auto made = world.run({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                                     "-nodes", "-days", "1", "-subj", "/CN=" + name, "-keyout", file(name + ".key"),
+                                     "-out", file(name + ".crt")});
+        ASSERT_EQ(made.exit_code, 0) << made.output;
+    }
+    [[nodiscard]] std::string file(const std::string& name) const { return world.root() + "/" + name; }
+    [[nodiscard]] std::vector<json> ask(const std::vector<std::string>& words) const {
+        return ask_hubble(world, std::string(kBackendIp) + ":4244", words);
+    }
+    void SetUp() override {
+        Hubble::SetUp();
+        authority("ca");
+        authority("other");
+        certificate("server", "ca", "one");
+        certificate("client", "ca", "relay");
+        certificate("stranger", "other", "relay");
+    }
+};
+
+TEST_F(HubbleOverTcp, AnswersOnlyCertificatesOfItsAuthority) {
+    start({"--flow-address", "0.0.0.0:4244", "--flow-tls-cert", file("server.crt"), "--flow-tls-key",
+           file("server.key"), "--flow-tls-ca", file("ca.crt")});
+    ASSERT_EQ(request(world, "10.96.0.1"), "ok");
+    const std::vector<std::string> right{"--ca",  file("ca.crt"),     "--cert", file("client.crt"),
+                                         "--key", file("client.key"), "--name", "one"};
+    const auto with = [](std::vector<std::string> words, const std::string& verb) {
+        words.push_back(verb);
+        return words;
+    };
+    ASSERT_TRUE(until([&] { return count(ask(with(right, "flows"))).flows == 4; }));
+    const auto nodes = ask(with(right, "nodes"))[0]["nodes"];
+    EXPECT_EQ(nodes[0]["address"], std::string(kBackendIp) + ":4244");
+    EXPECT_EQ(nodes[0]["tls"]["enabled"], true);
+    EXPECT_EQ(nodes[0]["tls"]["server_name"], "one");
+    const HubbleStream peers(world, std::string(kBackendIp) + ":4244", with(right, "peers"));
+    ASSERT_TRUE(until([&] { return peers.read().size() == 2; }));
+    EXPECT_EQ(peers.read()[1]["address"], "192.0.2.2:4244");
+    EXPECT_EQ(peers.read()[1]["tls"]["server_name"], "two");
+    world.write("nodes.yaml", node("one", kBackendIp));
+    ASSERT_TRUE(until([&] { return peers.read().size() == 3; }));
+    EXPECT_EQ(peers.read()[2]["type"], "PEER_DELETED");
+
+    constexpr const char* kUnavailable = "error 14 "; // no connection
+    const auto refused = [&](const std::vector<std::string>& flags) {
+        const auto answers = ask(with(flags, "status"));
+        return answers.size() == 1 && answers[0].is_string() ? answers[0].get<std::string>() : "answered";
+    };
+    EXPECT_THAT(refused({"--ca", file("ca.crt"), "--name", "one"}), StartsWith(kUnavailable)) << "no certificate";
+    EXPECT_THAT(refused({"--ca", file("ca.crt"), "--name", "one", "--cert", file("stranger.crt"), "--key",
+                         file("stranger.key")}),
+                StartsWith(kUnavailable))
+        << "a certificate of another authority";
+    EXPECT_THAT(refused({"--ca", file("other.crt"), "--name", "one", "--cert", file("client.crt"), "--key",
+                         file("client.key")}),
+                StartsWith(kUnavailable))
+        << "the client expects another authority";
+    EXPECT_THAT(refused({}), StartsWith(kUnavailable)) << "plaintext";
+    const auto admin = ask(with(right, "admin"));
+    ASSERT_EQ(admin.size(), 1U);
+    EXPECT_THAT(admin[0].get<std::string>(), StartsWith("error 12 ")) << "UNIMPLEMENTED: only flows are served here";
+    EXPECT_EQ(ask(with(right, "status")).size(), 1U) << "it goes on answering";
+}
+
+TEST_F(HubbleOverTcp, FilesThatCannotServeStopTheAgentWithTheirName) {
+    const auto fault = [&](const std::string& cert, const std::string& key, const std::string& ca) {
+        AgentProcess broken(world, {"--node-name", "one", "--flow-address", "0.0.0.0:4244", "--flow-tls-cert", cert,
+                                    "--flow-tls-key", key, "--flow-tls-ca", ca});
+        EXPECT_EQ(broken.wait(30), 1);
+        return world.log();
+    };
+    EXPECT_THAT(
+        fault(file("server.crt"), file("client.key"), file("ca.crt")),
+        HasSubstr("flow_tls_key: " + file("client.key") + ": no PEM key of the certificate in " + file("server.crt")));
+    EXPECT_THAT(fault(file("server.key"), file("server.key"), file("ca.crt")),
+                HasSubstr("flow_tls_cert: " + file("server.key")));
+    EXPECT_THAT(fault(file("server.crt"), file("server.key"), file("ca.key")),
+                HasSubstr("flow_tls_ca: " + file("ca.key")));
+}
+
+TEST_F(HubbleOverTcp, PlaintextWhereItIsAskedFor) {
+    start({"--flow-address", "0.0.0.0:4244", "--flow-plaintext", "true"});
+    EXPECT_THAT(ask({"status"})[0].dump(), HasSubstr("max_flows"));
+    const auto nodes = ask({"nodes"})[0]["nodes"];
+    EXPECT_EQ(nodes[0]["tls"]["enabled"], false);
+    const HubbleStream peers(world, admin_target(world), {"peers"});
+    ASSERT_TRUE(until([&] { return peers.read().size() == 2; }));
+    EXPECT_EQ(peers.read()[1]["tls"], json()) << "unset: no TLS";
+}
+
 } // namespace
 } // namespace weft::test

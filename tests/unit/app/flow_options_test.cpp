@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+// Options of the flow listener and of the access log that do not fit together.
+#include "agent/app/option_values.hpp"
+#include "agent/app/options.hpp"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace weft::app {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class FlowOptionsTest : public ::testing::Test {
+protected:
+    std::string file = "/tmp/weft-flow-options-" + std::to_string(::getpid()) + ".yaml";
+    void TearDown() override { ::unlink(file.c_str()); }
+    [[nodiscard]] Result<Invocation> parsed(const std::string& text) const {
+        std::ofstream(file) << text;
+        return parse_options({"--config", file, "--manifests", "/m"});
+    }
+    [[nodiscard]] std::string fault(const std::string& text) const {
+        const auto result = parsed(text);
+        return result ? "accepted" : result.error().message();
+    }
+    std::string files = "flow_tls_cert: /etc/hosts\nflow_tls_key: /etc/hosts\nflow_tls_ca: /etc/hosts\n";
+};
+
+TEST_F(FlowOptionsTest, ListenerIsOffAndByMutualTlsUnlessToldOtherwise) {
+    EXPECT_EQ(parsed("")->options.flow_address, "");
+    EXPECT_THAT(fault("flow_address: 0.0.0.0:4244\n"),
+                AllOf(StartsWith(file + ":1: flow_address"), HasSubstr("needs flow_tls_cert, too"),
+                      HasSubstr("flow_plaintext")));
+    EXPECT_THAT(fault("flow_address: ':4244'\nflow_tls_cert: /etc/hosts\nflow_tls_key: /etc/hosts\n"),
+                HasSubstr("needs flow_tls_ca, too"));
+    EXPECT_EQ(fault("flow_address: 0.0.0.0:4244\n" + files), "accepted");
+    EXPECT_EQ(fault("flow_address: 0.0.0.0:4244\nflow_plaintext: true\n"), "accepted");
+    EXPECT_THAT(fault("flow_address: 0.0.0.0:4244\nflow_plaintext: true\n" + files),
+                AllOf(StartsWith(file + ":3: flow_tls_cert"), HasSubstr(file + ":2: flow_plaintext; remove one")));
+}
+
+TEST_F(FlowOptionsTest, WhatIsForTheListenerNeedsIt) {
+    EXPECT_THAT(fault("flow_tls_ca: /etc/hosts\n"),
+                AllOf(StartsWith(file + ":1: flow_tls_ca"), HasSubstr("give that, too, or remove it")));
+    EXPECT_THAT(fault("flow_plaintext: true\n"), StartsWith(file + ":1: flow_plaintext"));
+    EXPECT_THAT(fault("flow_address: ':1'\nflow_tls_cert: /no/file\n"),
+                AllOf(StartsWith(file + ":2: flow_tls_cert"), HasSubstr("'/no/file' cannot be read")));
+    for (const auto* address : {"host", "host:", "host:0", "host:65536", "2001:db8::1:4244", "host:1x"}) {
+        EXPECT_THAT(fault(fmt::format("flow_plaintext: true\nflow_address: '{}'\n", address)),
+                    AllOf(StartsWith(file + ":2: flow_address"), HasSubstr("is not HOST:PORT")))
+            << address;
+    }
+    EXPECT_EQ(*split_address("[2001:db8::1]:4244"), std::pair(std::string("2001:db8::1"), std::uint16_t{4244}));
+    EXPECT_EQ(*split_address(":1"), std::pair(std::string(), std::uint16_t{1}));
+}
+
+} // namespace
+} // namespace weft::app
