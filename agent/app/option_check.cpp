@@ -31,7 +31,8 @@ public:
         WEFT_TRY(bundles());
         WEFT_TRY(addresses());
         WEFT_TRY(dialled());
-        return flow_listener();
+        WEFT_TRY(flow_listener());
+        return access_log();
     }
 
 private:
@@ -219,6 +220,26 @@ private:
             if (::access(file->c_str(), R_OK) != 0) {
                 return wrong(name, "'{}' cannot be read; put the PEM file there", *file);
             }
+        }
+        return {};
+    }
+
+    [[nodiscard]] Result<> access_log() const {
+        const auto& log = options_.access_log;
+        if (log.empty()) {
+            if (!options_.access_log_sampling.empty()) {
+                return wrong("access_log_sampling", "is for access_log; give that, too, or remove it");
+            }
+            return {};
+        }
+        if (!options_.flow_events) {
+            return wrong("access_log", "is written from flow events, which {} turns off; remove one of them",
+                         where("flow_events"));
+        }
+        const auto folder = std::filesystem::path(log).parent_path();
+        std::error_code error;
+        if (log != "stdout" && !std::filesystem::is_directory(folder, error)) {
+            return wrong("access_log", "'{}' is no folder; make it", folder.string());
         }
         return {};
     }

@@ -136,6 +136,14 @@ const std::vector<Key>& option_keys() {
         key("flow_tls_ca", "FILE", "authorities whose certificates may read flows", &O::flow_tls_ca, set_path),
         key("flow_plaintext", "BOOL", "flow_address without TLS: anybody who reaches it reads all flows [false]",
             &O::flow_plaintext, set_bool),
+        key("access_log", "FILE", "a JSON line for each connection that ended or was denied; or: stdout [none]",
+            &O::access_log, set_log_file),
+        key("access_log_max_size", "MIB", "of one file before the next is begun, 1 to 1000000 [64]",
+            &O::access_log_max_size, from_to(1, 1'000'000)),
+        key("access_log_files", "COUNT", "full files that are kept, 0 to 1000 [5]", &O::access_log_files,
+            from_to(0, 1000)),
+        key("access_log_sampling", "NAMESPACE=PERCENT", "share of lines by namespace, * for others [100 for all]",
+            &O::access_log_sampling, set_percent_by_namespace),
     };
     return table;
 }

@@ -100,6 +100,31 @@ Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std:
     return {};
 }
 
+Result<> set_log_file(std::string& target, const std::string& text) {
+    return text == "stdout" ? set_text(target, text) : set_path(target, text);
+}
+
+Result<> set_percent_by_namespace(std::map<std::string, unsigned>& target, const std::string& text) {
+    std::map<std::string, unsigned> read;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const auto equals = word.find('=');
+        if (equals == std::string::npos || equals == 0) {
+            return invalid("'{}' is not NAMESPACE=PERCENT", word);
+        }
+        const auto name = word.substr(0, equals);
+        const auto percent = parse_number(word.substr(equals + 1), 0, 100);
+        if (!percent) {
+            return std::unexpected(percent.error().within(name));
+        }
+        if (!read.emplace(name, static_cast<unsigned>(*percent)).second) {
+            return invalid("namespace '{}' stands there twice; give it once", name);
+        }
+    }
+    target = std::move(read);
+    return {};
+}
+
 Result<std::pair<std::string, std::uint16_t>> split_address(const std::string& text) {
     const auto colon = text.rfind(':');
     auto host = text.substr(0, colon == std::string::npos ? 0 : colon);
@@ -112,6 +137,14 @@ Result<std::pair<std::string, std::uint16_t>> split_address(const std::string& t
         host = host.substr(1, host.size() - 2);
     }
     return std::pair(host, static_cast<std::uint16_t>(*port));
+}
+
+std::string text_of(const std::map<std::string, unsigned>& by_namespace) {
+    std::map<std::string, std::string> texts;
+    for (const auto& [name, percent] : by_namespace) {
+        texts[name] = std::to_string(percent);
+    }
+    return text_of(texts);
 }
 
 std::string text_of(const std::map<std::string, std::string>& by_domain) {

@@ -28,11 +28,18 @@ Result<> set_by_domain(std::map<std::string, std::string>& target, const std::st
 /// The same, each value a list of prefixes, separated by commas.
 Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std::string& text);
 
+/// An absolute path, "stdout" or nothing.
+Result<> set_log_file(std::string& target, const std::string& text);
+/// "NAMESPACE=PERCENT NAMESPACE=PERCENT", 0 to 100; "*" is every other namespace.
+Result<> set_percent_by_namespace(std::map<std::string, unsigned>& target, const std::string& text);
+
 /// HOST:PORT taken apart; the host of "[2001:db8::1]:1" without brackets, of ":1" empty. Error: EINVAL.
 Result<std::pair<std::string, std::uint16_t>> split_address(const std::string& text);
 
 /// As set_by_domain() and set_blocks() take them.
 std::string text_of(const std::map<std::string, std::string>& by_domain);
 std::string text_of(const std::map<std::string, std::vector<Cidr>>& by_domain);
+/// As set_percent_by_namespace() takes it.
+std::string text_of(const std::map<std::string, unsigned>& by_namespace);
 
 } // namespace weft::app

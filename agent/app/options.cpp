@@ -77,8 +77,10 @@ Result<std::string> value_in_file(const Key& key, const YAML::Node& value) {
         if (auto text = value.IsMap() ? text_of_mapping(value) : std::nullopt; text) {
             return *text;
         }
-        return invalid("must be a mapping of trust domains to {} without spaces",
-                       key.value.substr(key.value.find('=') + 1));
+        const auto equals = key.value.find('=');
+        return invalid("must be a mapping of {} to {} without spaces",
+                       key.value.substr(0, equals) == "NAMESPACE" ? "namespaces" : "trust domains",
+                       key.value.substr(equals + 1));
     }
     return invalid("must be a single value");
 }

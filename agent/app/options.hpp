@@ -48,6 +48,10 @@ struct Options {
     std::string flow_address; ///< HOST:PORT where other machines read flows; empty: nowhere
     std::string flow_tls_cert, flow_tls_key, flow_tls_ca; ///< PEM files of that listener: chain, key, clients' roots
     bool flow_plaintext = false; ///< that listener has no TLS and answers anybody
+    std::string access_log; ///< absolute path, "stdout", or empty: none
+    long access_log_max_size = 64; ///< MiB of one file
+    long access_log_files = 5;     ///< full files that are kept
+    std::map<std::string, unsigned> access_log_sampling; ///< namespace, or "*" for the others, to percent
 };
 
 /// What the command line asked for beside running.

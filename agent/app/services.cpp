@@ -8,6 +8,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "agent/app/hook_probe.hpp"
 #include "agent/app/option_values.hpp"
 #include "agent/app/trace_moment.hpp"
 #include "agent/telemetry/enrich.hpp"
@@ -24,6 +25,8 @@ constexpr std::chrono::milliseconds kEventTick{100};
 constexpr int kTrafficTicks = 10;
 /// How long a trace waits until the control thread has told the hooks; it may be writing maps.
 constexpr std::chrono::seconds kArmPatience{10};
+/// How often lost lines of the access log are looked for.
+constexpr std::chrono::seconds kLogWatch{10};
 
 /// How this agent serves flows. The address was checked with the options.
 Result<admin::Reach> reach(const Options& options) {
@@ -60,11 +63,14 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     server.socket_path = options.run_dir + "/admin.sock";
     server.group = options.socket_group;
     WEFT_ASSIGN(server.reach, reach(options));
-    WEFT_TRY(self.open_outputs(options));
+    WEFT_TRY(self.open_outputs(options, loop));
     WEFT_ASSIGN(self.admin_, admin::AdminServer::start(server, *self.view_, self.flows_));
     if (!options.metrics_address.empty()) {
         const telemetry::MonitorOptions monitor{
-            .address = options.metrics_address, .trust_domain = options.trust_domain, .cluster = options.cluster_name};
+            .address = options.metrics_address,
+                                                .trust_domain = options.trust_domain,
+                                                .cluster = options.cluster_name,
+                                                .access_log = self.access_log_.get()};
         WEFT_ASSIGN(self.monitor_,
                     telemetry::Monitor::start(monitor, *self.view_, *self.traffic_, self.flows_, self.pulse_));
     }
@@ -88,7 +94,16 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     return services;
 }
 
-Result<> Services::open_outputs(const Options& options) {
+Result<> Services::open_outputs(const Options& options, Loop& loop) {
+    if (!options.access_log.empty()) {
+        telemetry::AccessLogOptions log;
+        log.path = options.access_log;
+        log.max_bytes = static_cast<std::uint64_t>(options.access_log_max_size) << 20;
+        log.files = static_cast<unsigned>(options.access_log_files);
+        log.sampling = options.access_log_sampling;
+        WEFT_ASSIGN(access_log_, telemetry::AccessLog::start(std::move(log)));
+        loop.every(kLogWatch, [this] { watch_access_log(); });
+    }
     if (!options.flow_address.empty()) {
         admin::FlowListener listener;
         WEFT_ASSIGN(listener.reach, reach(options));
@@ -98,6 +113,26 @@ Result<> Services::open_outputs(const Options& options) {
         WEFT_ASSIGN(flow_server_, admin::FlowServer::start(std::move(listener), *view_, flows_));
     }
     return {};
+}
+
+void Services::add_flow(flow::Flow&& flow) {
+    // The agent's own look at the hooks, at its start, is no traffic of anybody's.
+    const auto& probe = *probe_service();
+    const auto& dialled = flow.destination_service();
+    if (access_log_ && (dialled.name() != probe.name || dialled.namespace_() != probe.namespace_name)) {
+        access_log_->add(flow);
+    }
+    flows_.append(std::move(flow));
+}
+
+void Services::watch_access_log() {
+    const auto now = access_log_->stats();
+    if (now.lost() > logged_.lost()) {
+        spdlog::warn("event=access-log-lost lines={} disk_full={} failed={} queue_full={} error=\"{}\" "
+                     "effect=\"traffic goes on; those lines are not written later\"",
+                     now.lost() - logged_.lost(), now.disk_full, now.failed, now.queue_full, now.last_error);
+    }
+    logged_ = now;
 }
 
 void Services::arm_traces(Loop& loop, Agent& agent, bool flow_events) {
@@ -164,7 +199,7 @@ void Services::add_refused(const mesh::FailureReport& report) {
     detail.set_source_principal(client ? own : peer);
     detail.set_destination_principal(client ? peer : own);
     flow.set_summary(fmt::format("mutual TLS: {}: {}", report.reason, report.detail));
-    flows_.append(std::move(flow));
+    add_flow(std::move(flow));
 }
 
 void Services::read_events() {
@@ -179,7 +214,7 @@ void Services::read_events() {
             }
         }
         if (event.kind != WEFT_EVENT_FIRST_BYTE) { // only traces want those
-            flows_.append(std::move(flow));
+            add_flow(std::move(flow));
         }
     });
     if (!count) {

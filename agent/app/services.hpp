@@ -12,6 +12,7 @@
 #include "agent/app/agent.hpp"
 #include "agent/app/view.hpp"
 #include "agent/bpf/ring_reader.hpp"
+#include "agent/telemetry/access_log.hpp"
 #include "agent/telemetry/enrich.hpp"
 #include "agent/telemetry/flow_ring.hpp"
 #include "agent/telemetry/monitor.hpp"
@@ -30,8 +31,12 @@ public:
 
 private:
     Services(const Options& options, const Agent& agent, std::unique_ptr<View> view, bpf::RingReader ring);
-    /// Opens the listener for other machines, if the options ask for it.
-    Result<> open_outputs(const Options& options);
+    /// Opens what the options ask for beside the admin socket: the access log and the listener for other machines.
+    Result<> open_outputs(const Options& options, Loop& loop);
+    /// To everybody who wants flows.
+    void add_flow(flow::Flow&& flow);
+    /// Says in the agent's log that lines of the access log were lost, when more were.
+    void watch_access_log();
     /// Turns what the kernel's ring holds into flows.
     void read_events();
     /// Events that the kernel lost since the hooks were attached; nothing when its counters cannot be read.
@@ -51,6 +56,8 @@ private:
     std::unique_ptr<bpf::TrafficMaps> traffic_;
     std::optional<telemetry::TrafficKeeper> traffic_keeper_;
     bpf::RingReader ring_;
+    std::unique_ptr<telemetry::AccessLog> access_log_; ///< null: none is wanted
+    telemetry::AccessLog::Stats logged_; ///< what was said of it in the agent's own log
     std::optional<admin::AdminServer> admin_;
     std::optional<admin::FlowServer> flow_server_;
     std::optional<telemetry::Monitor> monitor_;

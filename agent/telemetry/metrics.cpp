@@ -9,6 +9,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "agent/telemetry/access_log.hpp"
 #include "agent/telemetry/reasons.hpp"
 #include "weft/abi/event.h"
 
@@ -118,6 +119,17 @@ void add_counters(Families& out, const admin::Counters& read, const FlowRing::St
         .add({{"reason", "slow-client"}}, static_cast<double>(ring.missed));
     out.counter("weft_flows_total", "Flows that the agent read from the kernel and kept for `weft flows`.")
         .add({}, static_cast<double>(ring.seen));
+}
+
+void add_access_log(Families& out, const AccessLog::Stats& log) {
+    out.counter("weft_access_log_lines_total", "Lines of the access log, by what became of them.")
+        .add({{"result", "written"}}, static_cast<double>(log.written))
+        .add({{"result", "sampled-out"}}, static_cast<double>(log.sampled_out))
+        .add({{"result", "lost-queue-full"}}, static_cast<double>(log.queue_full))
+        .add({{"result", "lost-disk-full"}}, static_cast<double>(log.disk_full))
+        .add({{"result", "lost-failed"}}, static_cast<double>(log.failed));
+    out.counter("weft_access_log_rotations_total", "Files of the access log that became full and were put aside.")
+        .add({}, static_cast<double>(log.rotations));
 }
 
 void add_maps(Families& out, const std::vector<admin::MapHealth>& maps) {
@@ -288,11 +300,14 @@ void add_durations(Families& out, const std::vector<weft_histogram>& all) {
 } // namespace
 
 std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
-                         TrafficNames& names) {
+                         const AccessLog* log, TrafficNames& names) {
     Families out;
     add_state(out, view);
     if (const auto mesh = view.mesh(); mesh) {
         add_mesh(out, *mesh);
+    }
+    if (log != nullptr) {
+        add_access_log(out, log->stats());
     }
     const auto counters = view.counters();
     if (counters) {

@@ -11,9 +11,12 @@
 
 namespace weft::telemetry {
 
-/// The page of metrics now, in Prometheus' text format 0.0.4. `names` learns from what is printed.
+class AccessLog;
+
+/// The page of metrics now, in Prometheus' text format 0.0.4. `names` learns from what is printed; `log` is null
+/// where there is no access log.
 /// Thread: one at a time with the same `names`.
 std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
-                         TrafficNames& names);
+                         const AccessLog* log, TrafficNames& names);
 
 } // namespace weft::telemetry

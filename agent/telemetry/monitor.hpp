@@ -17,10 +17,13 @@
 
 namespace weft::telemetry {
 
+class AccessLog;
+
 struct MonitorOptions {
     std::string address;                      ///< as HttpPages::start() takes it
     std::string trust_domain = "cluster.local"; ///< first part of principals in labels
     std::string cluster = "Kubernetes";       ///< source_cluster and destination_cluster
+    const AccessLog* access_log = nullptr;    ///< null: there is none; it must outlive the pages
 };
 
 /// Serves the pages as long as it lives.

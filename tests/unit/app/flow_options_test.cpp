@@ -58,5 +58,25 @@ TEST_F(FlowOptionsTest, WhatIsForTheListenerNeedsIt) {
     EXPECT_EQ(*split_address(":1"), std::pair(std::string(), std::uint16_t{1}));
 }
 
+TEST_F(FlowOptionsTest, AccessLog) {
+    EXPECT_EQ(fault("access_log: stdout\n"), "accepted");
+    EXPECT_THAT(fault("access_log: access.log\n"), HasSubstr("not an absolute path"));
+    EXPECT_THAT(fault("access_log: /no/such/folder/log\n"),
+                AllOf(StartsWith(file + ":1: access_log"), HasSubstr("'/no/such/folder' is no folder; make it")));
+    EXPECT_THAT(fault("access_log: stdout\nflow_events: false\n"),
+                AllOf(StartsWith(file + ":1: access_log"), HasSubstr(file + ":2: flow_events")));
+    EXPECT_THAT(fault("access_log_sampling: {shop: 3}\n"),
+                AllOf(StartsWith(file + ":1: access_log_sampling"), HasSubstr("give that, too")));
+    const auto sampled = parsed("access_log: stdout\naccess_log_sampling: {shop: 10, '*': 50}\n");
+    ASSERT_TRUE(sampled.has_value()) << sampled.error().message();
+    EXPECT_EQ(sampled->options.access_log_sampling, (std::map<std::string, unsigned>{{"shop", 10}, {"*", 50}}));
+    EXPECT_THAT(describe(sampled->options), HasSubstr("access_log_sampling: \"*=50 shop=10\""));
+    EXPECT_THAT(fault("access_log: stdout\naccess_log_sampling: {shop: 101}\n"),
+                AllOf(StartsWith(file + ":2: access_log_sampling: shop"), HasSubstr("number from 0 to 100")));
+    EXPECT_THAT(fault("access_log: stdout\naccess_log_sampling: shop\n"), HasSubstr("is not NAMESPACE=PERCENT"));
+    EXPECT_THAT(fault("access_log: stdout\naccess_log_sampling: [1]\n"),
+                HasSubstr("must be a mapping of namespaces to PERCENT"));
+}
+
 } // namespace
 } // namespace weft::app
