@@ -66,8 +66,7 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     WEFT_TRY(self.open_outputs(options, loop));
     WEFT_ASSIGN(self.admin_, admin::AdminServer::start(server, *self.view_, self.flows_));
     if (!options.metrics_address.empty()) {
-        const telemetry::MonitorOptions monitor{
-            .address = options.metrics_address,
+        const telemetry::MonitorOptions monitor{.address = options.metrics_address,
                                                 .trust_domain = options.trust_domain,
                                                 .cluster = options.cluster_name,
                                                 .access_log = self.access_log_.get()};

@@ -170,7 +170,7 @@ TEST(Metrics, GoCompressedToWhoAsks) {
     EXPECT_EQ(::inflate(&stream, Z_FINISH), Z_STREAM_END);
     out.resize(stream.total_out);
     (void)::inflateEnd(&stream);
-    EXPECT_THAT(out, HasSubstr("weft_events_lost_total 4"));
+    EXPECT_THAT(out, HasSubstr("weft_events_lost_total{reason=\"kernel-ring\"} 4"));
 }
 
 TEST(Monitor, IsReadyWhenTheServiceManagerWasTold) {
