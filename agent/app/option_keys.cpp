@@ -2,6 +2,7 @@
 #include "agent/app/option_keys.hpp"
 
 #include <initializer_list>
+#include <type_traits>
 #include <utility>
 
 #include "agent/app/option_values.hpp"
@@ -50,15 +51,22 @@ Result<> set_trust_domain(std::string& target, const std::string& text) {
     return set_text(target, text);
 }
 
+template <typename Member>
+struct IsMapping : std::false_type {};
+template <typename Value>
+struct IsMapping<std::map<std::string, Value>> : std::true_type {};
+
 /// `set` makes the member of a text; shown() is its inverse.
 template <typename Member, typename Set>
-Key key(std::string_view name, std::string_view value, std::string_view help, Member Options::* member, Set set) {
-    return {name, value, help,
-            [=](Options& options, const std::string& text) -> Result<> { return set(options.*member, text); },
-            [=](const Options& options) { return shown(options.*member); }, requires {typename Member::mapped_type;
+Key key(std::string_view name, std::string_view value, std::string_view help, Member Options::* member,
+        const Set& set) {
+    return {.name = name,
+            .value = value,
+            .help = help,
+            .set = [=](Options& options, const std::string& text) -> Result<> { return set(options.*member, text); },
+            .get = [=](const Options& options) { return shown(options.*member); },
+            .mapping = IsMapping<Member>::value};
 }
-}; // namespace
-} // namespace weft::app
 
 } // namespace
 

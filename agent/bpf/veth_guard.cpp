@@ -124,6 +124,7 @@ Result<> remove_unused_hook(std::uint32_t device) {
     }
     const LibbpfLog log;
     bpf_tc_hook hook = hook_of(device);
+    // NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): both at once is how libbpf is asked for the qdisc
     hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
     if (const int gone = bpf_tc_hook_destroy(&hook); gone != 0 && gone != -ENOENT && gone != -ENODEV) {
         return failure(-gone, "removing the tc hook of device {}: {} ({})", device, std::strerror(-gone), log.tail());

@@ -209,10 +209,12 @@ Identities compile_identities(const store::Snapshot& snapshot, const NodeContext
     prefixes.insert(node.foreign_dialled.begin(), node.foreign_dialled.end());
     bool covers_v4 = false;
     for (const auto& block : prefixes) {
-        IdentityFacts facts;
-        facts.blocks = around(blocks, block);
-        const auto id = facts.blocks.empty() ? WEFT_IDENTITY_WORLD
-                                             : table.number(std::move(facts), {"NetworkPolicy", "", block.to_string()});
+        const auto id = [&]() -> std::uint64_t {
+            IdentityFacts facts;
+            facts.blocks = around(blocks, block);
+            return facts.blocks.empty() ? std::uint64_t{WEFT_IDENTITY_WORLD}
+                                        : table.number(facts, {"NetworkPolicy", "", block.to_string()});
+        }();
         if (id != 0) {
             out.cidrs[{static_cast<__u32>(block.bits()), block.base().raw()}] = {id, foreign_flags(node, block), 0};
         }

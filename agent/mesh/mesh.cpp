@@ -132,7 +132,7 @@ void Mesh::close_pod(std::uint64_t cookie) {
     dial_ports_.erase(cookie);
 }
 
-void Mesh::update(std::shared_ptr<const View> view) {
+void Mesh::update(const std::shared_ptr<const View>& view) {
     trouble_.clear();
     std::vector<std::uint64_t> gone;
     for (const auto& [cookie, pod] : pods_) {
@@ -161,7 +161,7 @@ void Mesh::update(std::shared_ptr<const View> view) {
     }
 }
 
-void Mesh::close_if(std::function<bool(const ConnectionFacts&)> wanted) {
+void Mesh::close_if(const std::function<bool(const ConnectionFacts&)>& wanted) {
     for (const auto& worker : workers_) {
         worker->close_if(wanted);
     }

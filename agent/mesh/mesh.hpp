@@ -45,7 +45,7 @@ public:
     void set_program(int program);
     /// Makes sockets and steering for the workloads of `view`, takes them away from others, and lets new connections go
     /// by it. What could not be made is told once each, and tried again by the next call.
-    void update(std::shared_ptr<const View> view);
+    void update(const std::shared_ptr<const View>& view);
 
     /// Loopback port of the dial listeners, by netns cookie; pods whose sockets and steering are in place.
     [[nodiscard]] const std::map<std::uint64_t, std::uint16_t>& dial_ports() const { return dial_ports_; }
@@ -58,7 +58,7 @@ public:
     /// See Stats::trace(); any thread.
     void trace(Stats::OnMoment on_moment) { stats_.trace(std::move(on_moment)); }
     /// Resets the connections whose facts satisfy `wanted`, and counts them as closed by a revocation; any thread.
-    void close_if(std::function<bool(const ConnectionFacts&)> wanted);
+    void close_if(const std::function<bool(const ConnectionFacts&)>& wanted);
 
 private:
     Mesh(MeshOptions options, KernelState kernel, Stats::OnFailure on_failure);

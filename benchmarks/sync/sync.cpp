@@ -55,7 +55,8 @@ const DesiredState& cluster() {
         DesiredState made;
         for (std::uint32_t i = 0; i < kServices; ++i) {
             auto one = fragment(i, 0);
-            made.services.emplace(one->service_id, std::move(one));
+            const auto id = one->service_id;
+            made.services.insert_or_assign(id, std::move(one));
         }
         auto policy = std::make_shared<weft::compiler::PolicyImage>();
         for (std::uint32_t i = 0; i < kServices * kBackends; ++i) {
@@ -133,7 +134,8 @@ void one_change(benchmark::State& state) {
     for (auto _ : state) {
         state.PauseTiming();
         auto changed = fragment(4711, ++generation);
-        desired.services[changed->service_id] = std::move(changed);
+        const auto id = changed->service_id;
+        desired.services.insert_or_assign(id, std::move(changed));
         state.ResumeTiming();
         if (!reconciler.apply(desired)) {
             state.SkipWithError("apply failed");

@@ -20,8 +20,6 @@
 #include "agent/bpf/pins.hpp"
 #include "tools/lab/cgroup.hpp"
 
-extern char** environ;
-
 namespace weft::test {
 
 namespace fs = std::filesystem;

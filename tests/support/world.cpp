@@ -116,7 +116,7 @@ void empty(const bpf_map* map) {
         return;
     case BPF_MAP_TYPE_ARRAY:
     case BPF_MAP_TYPE_PERCPU_ARRAY: {
-        const std::size_t value = (bpf_map__value_size(map) + 7) / 8 * 8;
+        const std::size_t value = (std::size_t{bpf_map__value_size(map)} + 7) / 8 * 8;
         const std::vector<char> zero(value * static_cast<std::size_t>(libbpf_num_possible_cpus()));
         for (std::uint32_t i = 0; i < bpf_map__max_entries(map); ++i) {
             if (bpf_map_update_elem(fd, &i, zero.data(), BPF_ANY) != 0) {

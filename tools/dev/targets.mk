@@ -18,7 +18,7 @@ deps: ## install the Debian packages that are missing (as root)
 check: $(TESTS_unit) ## build and run the unit tests only: no root, seconds
 	@$(RUN_TESTS) $(call by_tier,unit)
 
-test: $(PROGRAMS) $(TESTS_all) $(TESTS_guest) $(TESTS_clock) ## build and run every test, also in QEMU on other kernels (as root)
+test: $(PROGRAMS) $(TESTS_all) $(TESTS_guest) $(TESTS_clock) $(BENCHES) ## build and run every test, also in QEMU on other kernels (as root)
 	@$(RUN_TESTS) $(foreach t,unit bpf net e2e lab,$(call by_tier,$(t))) $(foreach k,$(QEMU_KERNELS),$(call in_guest,$(k)))
 
 # KERNEL=6.1, 6.12 or 7.2: the guests' share of `make test` for one of them.

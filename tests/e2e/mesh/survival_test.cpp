@@ -122,33 +122,33 @@ TEST_F(MeshSurvival, TheClockJumps) {
     const auto transfer = peer_in_background("client", {"echo", address("api"), "FILE"});
     const auto load = peer_in_background("client", {"requests", address("api"), "FILE"});
     ASSERT_TRUE(transfer->goes_on());
-    const auto jump = [](std::int64_t seconds) {
+    const auto jump = [](std::int64_t hours) {
         timespec now{};
         (void)::clock_gettime(CLOCK_REALTIME, &now);
-        now.tv_sec += seconds;
+        now.tv_sec += hours * 3600;
         ASSERT_EQ(::clock_settime(CLOCK_REALTIME, &now), 0);
     };
-    jump(6 * 3600); // certificates live for 24 hours
+    jump(6); // certificates live for 24 hours
     EXPECT_TRUE(transfer->goes_on(100000));
     EXPECT_TRUE(load->goes_on(3));
-    jump(-6 * 3600);
+    jump(-6);
     EXPECT_TRUE(transfer->goes_on(100000));
     EXPECT_TRUE(load->goes_on(3));
     EXPECT_THAT(load->stop(), EndsWith(" 0 failed\n"));
 
     const auto mark = [] { return peer("client", {"mark", address("api"), "1000"}); };
     for (const int hours : {72, -72}) { // beyond the life of certificates, but not of what renews them
-        jump(hours * 3600);
+        jump(hours);
         EXPECT_TRUE(eventually([&] { return mark() == "ok 1000\n"; }, kPatience)) << hours;
     }
-    jump(8 * 24 * 3600); // beyond the life of the nodes' own, too, for which they would have to join again
+    jump(8 * 24); // beyond the life of the nodes' own, too, for which they would have to join again
     EXPECT_NE(mark(), "ok 1000\n");
     for (const auto* node : {"node-1", "node-2"}) {
         const auto listed = ask(node, {"certificate", "list"});
         EXPECT_THAT(listed.dump(), HasSubstr("\"phase\":\"expired\"")) << node;
     }
     EXPECT_TRUE(transfer->goes_on(100000)) << "what stands was proven in its time";
-    jump(-8 * 24 * 3600);
+    jump(-8 * 24);
     EXPECT_TRUE(eventually([&] { return mark() == "ok 1000\n"; }, kPatience));
     EXPECT_THAT(transfer->stop(), StartsWith("ok "));
 }

@@ -65,7 +65,7 @@ void MeshWorld::add(const Netns& netns, const std::string& name, const std::stri
     ktls::ContextOptions tls;
     tls.rekey = probe().rekey;
     view.contexts[workload.id] = authority.context(ktls::test::leaf_of(account), tls);
-    view.workloads[workload.netns_cookie] = std::make_shared<const mesh::Workload>(std::move(workload));
+    view.workloads[netns.cookie()] = std::make_shared<const mesh::Workload>(std::move(workload));
 }
 
 void MeshWorld::start(mesh::Limits limits) {
