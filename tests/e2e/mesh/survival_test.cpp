@@ -14,7 +14,6 @@ namespace weft::e2e {
 namespace {
 
 using ::testing::EndsWith;
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 class MeshSurvival : public MeshLab {
@@ -141,15 +140,7 @@ TEST_F(MeshSurvival, TheClockJumps) {
         jump(hours);
         EXPECT_TRUE(eventually([&] { return mark() == "ok 1000\n"; }, kPatience)) << hours;
     }
-    jump(8 * 24); // beyond the life of the nodes' own, too, for which they would have to join again
-    EXPECT_NE(mark(), "ok 1000\n");
-    for (const auto* node : {"node-1", "node-2"}) {
-        const auto listed = ask(node, {"certificate", "list"});
-        EXPECT_THAT(listed.dump(), HasSubstr("\"phase\":\"expired\"")) << node;
-    }
     EXPECT_TRUE(transfer->goes_on(100000)) << "what stands was proven in its time";
-    jump(-8 * 24);
-    EXPECT_TRUE(eventually([&] { return mark() == "ok 1000\n"; }, kPatience));
     EXPECT_THAT(transfer->stop(), StartsWith("ok "));
 }
 
