@@ -16,13 +16,6 @@
 #include "agent/identity/workload_api_source.hpp"
 
 namespace weft::app {
-namespace {
-
-/// What is published stays so for this long after a start though the first certificate has not come yet: withdrawing it
-/// for a moment would send peers' connections in plaintext.
-constexpr std::chrono::seconds kPublishedGrace{30};
-
-} // namespace
 
 MeshControl::MeshControl(const Options& options, Loop& loop, std::function<void()> changed)
     : options_(options), loop_(loop), changed_(std::move(changed)) {}
@@ -231,8 +224,9 @@ void MeshControl::publish(const store::Snapshot& snapshot, const compiler::Desir
         const auto standing = compiler::mesh_standing(snapshot, *pod->second, {}, nullptr);
         const auto id =
             SpiffeId::make(options_.trust_domain, endpoint.namespace_name, pod->second->spec.service_account);
-        const bool waited_for = standing.published && std::chrono::steady_clock::now() < started_ + kPublishedGrace;
-        if (standing.mode != k8s::TlsMode::kOff && id && (contexts_.contains(*id) || waited_for)) {
+        // A certificate that has expired, was revoked, or has not come yet after a start takes nothing back: permissive
+        // peers would go on in plaintext, and whoever keeps certificates away would decide that.
+        if (standing.mode != k8s::TlsMode::kOff && id && (contexts_.contains(*id) || standing.published)) {
             ready.insert(endpoint.netns_cookie);
         }
     }

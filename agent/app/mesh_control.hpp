@@ -82,7 +82,6 @@ private:
     std::unique_ptr<identity::Rotator> rotator_;
     mesh::Recovered recovered_; ///< until open()
     std::unique_ptr<mesh::Mesh> mesh_;
-    std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     struct Cached {
         identity::CredentialsPtr credentials; ///< from which it was made
         std::shared_ptr<const ktls::Context> context;

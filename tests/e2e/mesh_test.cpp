@@ -191,6 +191,31 @@ TEST(Mesh, ShowsConnectionsCertificatesAndRefusals) {
         5));
 }
 
+/// Permissive pods talk in plaintext with whom is not enrolled. Losing a certificate is no way to get there.
+TEST(Mesh, APermissivePodWithoutACertificateIsNotServedInPlaintext) {
+    const TestLab lab;
+    lab.write("shop.yaml", manifests("enabled"));
+    lab.up();
+    ASSERT_TRUE(eventually([&] { return enrolled(lab, 2); }, 60));
+    const auto request = [&lab] { return lab.in_pod("shop/client", "curl -sS -m 2 http://api/ 2>&1; true"); };
+    ASSERT_TRUE(eventually([&] { return request().starts_with(kMark); }));
+    const auto ca = std::filesystem::path(weft_program()).parent_path() / "weft-ca";
+    const auto at_the_authority = [&](std::vector<std::string> words) {
+        words.insert(words.begin(), {ca.string(), "--dir", "/run/weft/lab/" + lab.name() + "/ca"});
+        return lab::run_captured({.argv = std::move(words)})->exit_code;
+    };
+    for (const auto* account : {"default", "api"}) { // the client's identity, then the server's
+        const auto id = std::string("spiffe://cluster.local/ns/shop/sa/") + account;
+        ASSERT_EQ(at_the_authority({"revoke", id}), 0);
+        ASSERT_TRUE(eventually([&] { return !request().starts_with(kMark); })) << account;
+        // Long enough for a withdrawal to reach every node.
+        EXPECT_FALSE(eventually([&] { return request().starts_with(kMark); }, 5)) << account;
+        EXPECT_TRUE(enrolled(lab, 2)) << account;
+        ASSERT_EQ(at_the_authority({"revoke", "--undo", id}), 0);
+        EXPECT_TRUE(eventually([&] { return request().starts_with(kMark); }, 60)) << account;
+    }
+}
+
 TEST(Mesh, WithoutTheLabelNothingChanges) {
     const TestLab lab;
     lab.write("shop.yaml", manifests("disabled"));

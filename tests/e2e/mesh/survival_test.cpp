@@ -4,6 +4,9 @@
 #include <poll.h>
 #include <time.h>
 
+#include <algorithm>
+#include <array>
+#include <string>
 #include <utility>
 
 #include <gmock/gmock.h>
@@ -18,6 +21,12 @@ using ::testing::StartsWith;
 
 class MeshSurvival : public MeshLab {
 protected:
+    /// Do the certificates of both nodes' workloads show this?
+    static bool both_list(const std::string& what) {
+        return std::ranges::all_of(std::array{"node-1", "node-2"}, [&](const char* node) {
+            return ask(node, {"certificate", "list"}).dump().find(what) != std::string::npos;
+        });
+    }
     /// kill -9 of a node's weftd, and wait until it is gone.
     static void kill_agent(const std::string& node) {
         ASSERT_EQ(lab().run({"kill-agent", node}).exit_code, 0);
@@ -140,7 +149,13 @@ TEST_F(MeshSurvival, TheClockJumps) {
         jump(hours);
         EXPECT_TRUE(eventually([&] { return mark() == "ok 1000\n"; }, kPatience)) << hours;
     }
+    jump(8 * 24); // beyond the life of the nodes' own, too, for which they would have to join again
+    EXPECT_TRUE(eventually([] { return both_list("\"phase\":\"expired\""); }, kPatience));
+    // Long enough for a node to tell its peers, had it a way back to plaintext.
+    EXPECT_FALSE(eventually([&] { return mark() == "ok 1000\n"; }, 5));
     EXPECT_TRUE(transfer->goes_on(100000)) << "what stands was proven in its time";
+    jump(-8 * 24);
+    EXPECT_TRUE(eventually([&] { return mark() == "ok 1000\n"; }, kPatience));
     EXPECT_THAT(transfer->stop(), StartsWith("ok "));
 }
 
