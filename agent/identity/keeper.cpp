@@ -264,19 +264,19 @@ void Keeper::renew_due(Time now, Steady::time_point moment) {
     }
 }
 
-void Keeper::tell_expired(Time now) {
-    std::vector<SpiffeId> expired;
+void Keeper::tell_lapsed(Time now) {
+    std::vector<SpiffeId> changed;
     {
         const std::scoped_lock lock(mutex_);
         for (auto& [id, entry] : entries_) {
             const bool over = entry.credentials && now >= entry.not_after;
-            if (over && !entry.told_expired) {
-                expired.push_back(id);
+            if (over != entry.told_lapsed) {
+                changed.push_back(id);
             }
-            entry.told_expired = over; // a clock that jumps back makes it valid again
+            entry.told_lapsed = over; // also back: a clock that was ahead is put right, and nothing is renewed for that
         }
     }
-    for (const auto& id : expired) {
+    for (const auto& id : changed) {
         tell(id);
     }
 }
@@ -313,7 +313,7 @@ Steady::time_point Keeper::run() {
     if (ready) {
         renew_due(now, moment);
     }
-    tell_expired(now);
+    tell_lapsed(now);
     // A bundle that was just taken over is acknowledged by the next upkeep().
     return source_trust_ != before ? moment : next_run(now, moment);
 }

@@ -103,7 +103,7 @@ private:
         unsigned failures = 0;
         Steady::time_point next_try{}; ///< not before, after a failure
         std::optional<Steady::time_point> rotate_at; ///< another root signs: renew then
-        bool told_expired = false;
+        bool told_lapsed = false;
 
         /// Half of its life is over; or it was made while the clock was ahead, and nobody would believe it until then.
         [[nodiscard]] bool stale(Time now) const { return now >= renew_at || now < not_before; }
@@ -116,7 +116,7 @@ private:
     void renew_due(Time now, Steady::time_point moment);
     [[nodiscard]] bool due(const Entry& entry, Time now, Steady::time_point moment) const;
     Result<Entry> accept(const SpiffeId& id, Svid svid, Time now);
-    void tell_expired(Time now);
+    void tell_lapsed(Time now);
     [[nodiscard]] Steady::time_point next_run(Time now, Steady::time_point moment) const;
     [[nodiscard]] std::chrono::milliseconds pause_after(unsigned failures);
     [[nodiscard]] Result<> usable(const SpiffeId& id, const Entry& entry, Time now) const;

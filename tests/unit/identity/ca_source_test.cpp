@@ -3,6 +3,7 @@
 #include "agent/identity/ca_source.hpp"
 
 #include <array>
+#include <atomic>
 #include <filesystem>
 
 #include <grpcpp/grpcpp.h>
@@ -50,12 +51,14 @@ public:
         options.wall = world_.clock().reader();
         keeper_ = std::make_unique<Keeper>(std::move(*source), nullptr, options);
         keeper_->set_wanted(std::move(wanted));
+        keeper_->on_identity([this](const SpiffeId&) { ++told; });
         rotator_ = std::make_unique<Rotator>(*keeper_);
     }
     void stop() {
         rotator_.reset();
         keeper_.reset();
     }
+    std::atomic<int> told = 0; ///< changes of identities
     [[nodiscard]] Keeper& keeper() { return *keeper_; }
     [[nodiscard]] Rotator& rotator() { return *rotator_; }
     [[nodiscard]] bool has(const SpiffeId& id = kWeb) { return keeper_->credentials(id).has_value(); }
@@ -142,6 +145,25 @@ TEST(CaSource, ExpiresClosedWhileWeftCaIsAwayAndComesBack) {
     EXPECT_EQ(node.keeper().states().at(0).phase, IdentityPhase::kExpired);
     world.start();
     EXPECT_TRUE(eventually([&] { return node.has(); })) << node.why();
+}
+
+TEST(CaSource, WhatAClockTookIsToldWhenTheClockGivesItBack) {
+    CaWorld world;
+    world.start();
+    world.schedule("n1", "shop", "web");
+    Node node(world, "n1");
+    node.start();
+    ASSERT_TRUE(eventually([&] { return node.has(); })) << node.why();
+    const auto first = node.serial();
+    world.stop();
+    for (const auto jump : {std::chrono::hours(25), std::chrono::hours(-25)}) {
+        const int before = node.told;
+        world.clock().advance(jump);
+        node.rotator().wake();
+        EXPECT_TRUE(eventually([&] { return node.told > before; })) << jump.count();
+        EXPECT_EQ(node.has(), jump.count() < 0);
+    }
+    EXPECT_EQ(node.serial(), first);
 }
 
 TEST(CaSource, ClockThatWasAheadLeavesNothingFromTheFuture) {
