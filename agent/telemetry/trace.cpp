@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <set>
 
 #include "weft/base/ip.hpp"
 
@@ -12,9 +13,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// The agent reports at once: so long may an earlier step of its own be on its way.
-constexpr std::chrono::milliseconds kAgentLag{20};
-/// Nothing is held back for longer, whether the kernel's events were read or not.
-constexpr std::chrono::seconds kHeldBack{3};
+constexpr std::chrono::milliseconds kAgentLag{100};
+/// Nothing is held back for longer, whether the kernel's events were read or not: a busy control thread may let them
+/// wait for seconds.
+constexpr std::chrono::seconds kHeldBack{10};
 /// How often what waits is looked at.
 constexpr std::chrono::milliseconds kLook{50};
 /// After a connection's end: what else is to be said about it has come by then.
@@ -30,6 +32,12 @@ std::int64_t monotonic_ns() {
     timespec now{};
     (void)::clock_gettime(CLOCK_MONOTONIC, &now); // this clock always exists
     return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+/// Has all that the kernel told until `after` this moment been read? By the reading, not by a clock beside it: so
+/// nothing is said to be the last while events wait.
+bool read_past(std::int64_t read_until, std::int64_t at_ns, std::chrono::nanoseconds after) {
+    return read_until - at_ns >= after.count() || monotonic_ns() - at_ns >= (kHeldBack + after).count();
 }
 
 } // namespace
@@ -84,9 +92,8 @@ void Trace::add(const TraceInput& input) {
         connection->begin_ns = std::min(connection->begin_ns, input.at_ns);
         const bool announced = input.opens && !connection->opened;
         connection->opened = connection->opened || input.opens;
-        const auto now = Clock::now();
         if (input.ends || (input.gives_up && !connection->opened)) {
-            connection->over = connection->over.value_or(now);
+            connection->over = connection->over.value_or(monotonic_ns());
         } else if (announced) {
             connection->over.reset(); // the agent was done with it before the kernel's announcement was read
         }
@@ -100,19 +107,18 @@ void Trace::add(const TraceInput& input) {
 }
 
 std::vector<TraceStep> Trace::ready(bool all) {
-    const auto now = Clock::now();
-    const auto now_ns = monotonic_ns();
     const auto read_until = tracer_.read_until_.load(std::memory_order_relaxed);
     std::ranges::stable_sort(waiting_, {}, [](const Waiting& one) { return one.what.at_ns; });
     std::vector<TraceStep> steps;
+    std::set<std::uint32_t> held; // connections: what is later than a step that waits, waits too
     std::erase_if(waiting_, [&](const Waiting& one) {
         auto& connection = connections_[one.connection - 1];
-        const bool settled = connection.over && now - *connection.over >= kAftermath;
+        const bool settled = connection.over && read_past(read_until, *connection.over, kAftermath);
         const bool end = connection.over && (one.what.ends || one.what.gives_up); // the last one is told as such
         // By the time of the step, not of its coming: so nothing overtakes what happened before it.
-        const bool known = std::chrono::nanoseconds(read_until - one.what.at_ns) >= kAgentLag ||
-                           std::chrono::nanoseconds(now_ns - one.what.at_ns) >= kHeldBack;
-        if (!all && !settled && (end || !known)) {
+        const bool known = read_past(read_until, one.what.at_ns, kAgentLag);
+        if (!all && !settled && (end || !known || held.contains(one.connection))) {
+            held.insert(one.connection);
             return false;
         }
         steps.push_back({one.connection, one.what.at_ns - connection.begin_ns, false, one.what});
@@ -120,7 +126,7 @@ std::vector<TraceStep> Trace::ready(bool all) {
     });
     for (std::size_t i = 0; i < connections_.size(); ++i) {
         auto& connection = connections_[i];
-        if (connection.closed || !connection.over || now - *connection.over < kAftermath) {
+        if (connection.closed || !connection.over || !read_past(read_until, *connection.over, kAftermath)) {
             continue;
         }
         connection.closed = true;

@@ -83,7 +83,7 @@ private:
         bool client = false;
         bool opened = false;
         std::int64_t begin_ns = 0;
-        std::optional<std::chrono::steady_clock::time_point> over; ///< since when nothing more is due
+        std::optional<std::int64_t> over; ///< CLOCK_MONOTONIC: since when nothing more is due
         bool closed = false; ///< its last step was given out
     };
     struct Waiting {

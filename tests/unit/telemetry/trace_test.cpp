@@ -53,12 +53,14 @@ protected:
         input.gives_up = gives_up;
         tracer.report(input);
     }
-    /// Everything until the trace is complete, as "CONNECTION STEP" with "!" behind a last one.
-    static std::vector<std::string> all(Trace& trace) {
+    /// Everything until the trace is complete, as "CONNECTION STEP" with "!" behind a last one. The kernel is read
+    /// meanwhile, as weftd does.
+    std::vector<std::string> all(Trace& trace) {
         std::vector<std::string> texts;
         const auto until = std::chrono::steady_clock::now() + 30s;
         while (!trace.complete() && std::chrono::steady_clock::now() < until) {
-            for (const auto& step : trace.wait(1s)) {
+            tracer.kernel_read_until(now_ns());
+            for (const auto& step : trace.wait(100ms)) {
                 texts.push_back(std::to_string(step.connection) + " " + step.what.step + (step.last ? "!" : ""));
             }
         }
@@ -81,6 +83,28 @@ TEST_F(TraceTest, OrdersWhatKernelAndAgentTellOfAClient) {
     report(event(WEFT_EVENT_CLOSE, WEFT_EGRESS), 8'000);
     EXPECT_THAT(all(*trace), ElementsAre("1 connect", "1 established", "1 accepted", "1 handshake-done",
                                          "1 first-byte-sent", "1 closed", "1 ended!"));
+}
+
+TEST_F(TraceTest, WaitsForAKernelThatIsReadLate) {
+    const auto trace = open({.netns = kApiNetns});
+    tracer.kernel_read_until(began);
+    report("accepted", false, 1'000);
+    report("ended", false, 9'000, true);
+    EXPECT_TRUE(trace->wait(1s).empty()) << "the agent is done, but what the kernel saw before is not read";
+    report(event(WEFT_EVENT_ACCEPT, WEFT_INGRESS), 3'000);
+    report(event(WEFT_EVENT_CLOSE, WEFT_INGRESS), 8'000);
+    EXPECT_THAT(all(*trace), ElementsAre("1 accepted", "1 established", "1 closed", "1 ended!"));
+}
+
+TEST_F(TraceTest, LetsNothingOvertakeAnEndThatWaitsToBeTheLast) {
+    const auto trace = open({.netns = kWebNetns});
+    report("accepted", true, 3'000);
+    report(event(WEFT_EVENT_CONNECT, WEFT_EGRESS), 2'000);
+    report(event(WEFT_EVENT_CLOSE, WEFT_EGRESS), 8'000);
+    report("relay-took", true, 9'000); // the agent hears of it late
+    report("ended", true, 10'000, true);
+    EXPECT_THAT(all(*trace),
+                ElementsAre("1 connect", "1 established", "1 accepted", "1 closed", "1 relay-took", "1 ended!"));
 }
 
 TEST_F(TraceTest, JoinsAServersConnectionByItsEnds) {
