@@ -96,6 +96,9 @@ Verdict verify_again(X509* leaf, const Authorise& authorise) {
     if (X509_cmp_current_time(X509_get0_notAfter(leaf)) <= 0) {
         return refuse(verdict, Failure::kExpired, X509_V_ERR_CERT_HAS_EXPIRED, "it expired since the session was made");
     }
+    if (X509_cmp_current_time(X509_get0_notBefore(leaf)) > 0) {
+        return refuse(verdict, Failure::kNotYetValid, X509_V_ERR_CERT_NOT_YET_VALID, "a clock was put back since");
+    }
     return ask(std::move(verdict), authorise);
 }
 

@@ -63,6 +63,20 @@ TEST(Issuer, OfAnotherRootIsNotAdopted) {
     EXPECT_FALSE(adopt_issuer(store.get(), credentials).has_value());
 }
 
+// What a resumed session is asked anew: the chain was proven when it was made, the time and the reader go on.
+TEST(Resumption, AsksForTheCertificatesTime) {
+    const Authority ca;
+    const auto verdict = [&](int from, int to) {
+        auto options = leaf_of("web");
+        options.starts_in_seconds = from;
+        options.ends_in_seconds = to;
+        return verify_again(ca.issue(options).certificate.get(), {}).failure;
+    };
+    EXPECT_EQ(verdict(-60, 60), std::nullopt);
+    EXPECT_EQ(verdict(-60, -1), Failure::kExpired);
+    EXPECT_EQ(verdict(60, 120), Failure::kNotYetValid);
+}
+
 class AdoptedIssuer : public ::testing::Test {
 protected:
     void SetUp() override {
