@@ -30,6 +30,7 @@ import errno, socket, sys
 try:
     with socket.create_connection((sys.argv[1], 80), timeout=3) as connection:
         print(connection.recv(16).decode(), end='')
+        connection.recv(16) # its end: the server's comes first
 except OSError as error:
     print(errno.errorcode.get(error.errno, str(error)), end='')
 )";
