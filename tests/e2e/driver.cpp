@@ -32,6 +32,21 @@ lab::Finished weft(const std::vector<std::string>& arguments, const std::string&
     return std::move(*done);
 }
 
+namespace {
+
+class EndOfAllTests : public testing::Environment {
+public:
+    void TearDown() override { shared_lab().reset(); }
+};
+[[maybe_unused]] const auto* const kEndOfAllTests = testing::AddGlobalTestEnvironment(new EndOfAllTests);
+
+} // namespace
+
+std::unique_ptr<TestLab>& shared_lab() {
+    static std::unique_ptr<TestLab> lab;
+    return lab;
+}
+
 bool eventually(const std::function<bool()>& holds, int seconds) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
     while (!holds()) {

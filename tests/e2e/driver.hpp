@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,10 @@ private:
     std::string name_;
     std::filesystem::path folder_;
 };
+
+/// The lab that tests of several suites use one after the other: where a machine is emulated, coming up takes longer than
+/// most of them. Whoever finds none makes one; a test that fails takes it along, and the end of all tests does.
+std::unique_ptr<TestLab>& shared_lab();
 
 /// Everything on the machine that carries the lab's name: namespaces, cgroups, pins, files, processes.
 std::vector<std::string> traces_of(const std::string& lab);

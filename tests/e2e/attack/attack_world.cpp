@@ -107,11 +107,10 @@ std::size_t published(const lab::Names& names) {
 
 } // namespace
 
-std::unique_ptr<TestLab> AttackTest::lab;
 std::map<std::string, std::string> AttackTest::addresses_;
 
 lab::Names AttackTest::names() {
-    return *lab::Names::make(lab->name());
+    return *lab::Names::make(lab().name());
 }
 
 RogueAuthority::RogueAuthority(const std::string& trust_domain)
@@ -133,20 +132,29 @@ std::string RogueAuthority::root_pem() const {
 }
 
 void AttackTest::bring_up(const std::string& more, const std::vector<std::string>& arguments) {
-    lab = std::make_unique<TestLab>();
+    shared_lab() = std::make_unique<TestLab>();
     addresses_.clear();
-    lab->write("shop.yaml", std::string(kStrictShop) + kManifests + more);
-    lab->up(arguments);
+    lab().write("shop.yaml", std::string(kStrictShop) + kManifests + more);
+    lab().up(arguments);
 }
 
 void AttackTest::SetUp() {
-    ASSERT_TRUE(eventually([] { return published(names()) == kPodsInTheMesh; }, 90)) << lab->status().dump(1);
+    if (!shared_lab()) {
+        new_lab();
+    }
+    ASSERT_TRUE(eventually([] { return published(names()) == kPodsInTheMesh; }, 90)) << lab().status().dump(1);
     ASSERT_TRUE(eventually([] { return honest_peer_is_served(); }, 60));
+}
+
+void AttackTest::TearDown() {
+    if (HasFailure()) {
+        shared_lab().reset();
+    }
 }
 
 std::string AttackTest::address(const std::string& pod) {
     if (!addresses_.contains(pod)) {
-        const auto status = lab->status();
+        const auto status = lab().status();
         for (const auto& one : status["pods"]) {
             if (!one["ips"].empty()) {
                 addresses_[one["name"].get<std::string>()] = one["ips"][0].get<std::string>();
@@ -203,7 +211,7 @@ int AttackTest::authority(std::vector<std::string> arguments) {
 }
 
 Material AttackTest::genuine(const std::string& account) {
-    const auto folder = fs::path(lab->folder()) / ("issued-" + account);
+    const auto folder = fs::path(lab().folder()) / ("issued-" + account);
     EXPECT_EQ(authority({"issue", "spiffe://cluster.local/ns/shop/sa/" + account, "--out", folder.string()}), 0);
     return {key_in(folder / "tls.key"), chain_in(folder / "tls.crt")};
 }
@@ -265,14 +273,14 @@ bool AttackTest::flow_says(const std::string& node, const std::string& reason, s
 }
 
 bool AttackTest::honest_peer_is_served() {
-    return lab->in_pod("shop/client",
+    return lab().in_pod("shop/client",
                        fmt::format("python3 -c 'import socket; s = socket.create_connection((\"{}\", 8080), 20); "
                                    "s.sendall(b\"hi\\n\"); print(s.recv(99).decode(), end=\"\")' 2>&1",
                                    address("api"))) == "hello\n";
 }
 
 std::string AttackTest::endings() {
-    return lab->in_pod("shop/api", "cat /tmp/ends");
+    return lab().in_pod("shop/api", "cat /tmp/ends");
 }
 
 } // namespace weft::e2e

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,15 +30,17 @@ private:
     pki::OsslPtr<X509> root_;
 };
 
-/// One lab for all tests of a suite: namespace shop is in the mesh and strict, namespace outside is not. On node-1
+/// One lab for all suites: namespace shop is in the mesh and strict, namespace outside is not. On node-1
 /// shop/client, shop/other and outside/stranger; on node-2 shop/api, which answers "hello" to each line on port 8080.
 class AttackTest : public testing::Test {
 protected:
-    static void SetUpTestSuite() { bring_up("", {}); }
-    /// The lab, with more manifests and more arguments of `weft lab up`.
-    static void bring_up(const std::string& more, const std::vector<std::string>& arguments);
-    static void TearDownTestSuite() { lab.reset(); }
     void SetUp() override;
+    void TearDown() override;
+    /// Brings up the shared lab. A suite that overrides it begins and ends without one.
+    virtual void new_lab() { bring_up("", {}); }
+    /// With more manifests and more arguments of `weft lab up`.
+    static void bring_up(const std::string& more, const std::vector<std::string>& arguments);
+    [[nodiscard]] static const TestLab& lab() { return *shared_lab(); }
 
     [[nodiscard]] static std::string address(const std::string& pod);
     /// A connection from inside a pod's network namespace, without the pod; or from a host outside, "abroad/NAME".
@@ -70,8 +71,6 @@ protected:
     [[nodiscard]] static std::string endings();
 
     [[nodiscard]] static lab::Names names();
-
-    static std::unique_ptr<TestLab> lab;
 
 private:
     static std::map<std::string, std::string> addresses_; ///< of pods, which live as long as the lab

@@ -83,6 +83,7 @@ TEST_F(Revocation, OfAnIdentityEndsAllOfItsConnections) {
     EXPECT_TRUE(alive(*bystander)) << bystander->ending();
     EXPECT_EQ(revoked("node-2"), revoked_before + 2);
     EXPECT_TRUE(honest_peer_is_served());
+    EXPECT_EQ(authority({"revoke", "--undo", "spiffe://cluster.local/ns/shop/sa/other"}), 0);
 }
 
 } // namespace

@@ -60,6 +60,7 @@ protected:
         std::error_code error;
         std::filesystem::remove(names().manifests() + "/ledger.yaml", error);
         lab::ip_batch_best_effort(names().node_netns("node-2"), {fmt::format("addr del {}/32 dev lo", kAddress)});
+        AttackTest::TearDown();
     }
 
     /// The next connection that is still one: an agent that was cut off before any answer has tried once more since.
@@ -76,7 +77,7 @@ protected:
     /// What an application in shop/client sees of a connection to the server: what came, and how it ended.
     [[nodiscard]] static std::future<std::string> application() {
         return std::async(std::launch::async, [] {
-            return lab->in_pod("shop/client", fmt::format(R"(python3 -c '
+            return lab().in_pod("shop/client", fmt::format(R"(python3 -c '
 import socket
 try:
     s = socket.create_connection(("{}", 8080), 60)

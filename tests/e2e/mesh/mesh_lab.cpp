@@ -20,11 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::unique_ptr<TestLab>& shared() {
-    static std::unique_ptr<TestLab> lab;
-    return lab;
-}
-
 // This program where pods can run it: each has a /tmp of its own, which hides a build below /tmp.
 std::string self() {
     static const struct Copy {
@@ -128,25 +123,30 @@ std::string Background::stop() {
 }
 
 const TestLab& MeshLab::lab() {
-    return *shared();
+    return *shared_lab();
 }
 
-void MeshLab::SetUpTestSuite() {
-    shared() = std::make_unique<TestLab>();
+void MeshLab::SetUp() {
+    if (!shared_lab()) {
+        bring_up();
+    }
+    ASSERT_FALSE(lab().status().is_null()) << "the lab is not up";
+    ASSERT_TRUE(wait_enrolled(2)) << lab().status().dump(1);
+}
+
+void MeshLab::TearDown() {
+    if (HasFailure()) {
+        shared_lab().reset();
+    }
+}
+
+void MeshLab::bring_up() {
+    shared_lab() = std::make_unique<TestLab>();
     lab().write("0-namespace.yaml", namespace_manifest("enabled"));
     lab().write("1-pods.yaml", pod_manifests());
     const auto done =
         lab().run({"up", lab().folder(), "--timeout", std::to_string(kPatience)}, "", (kPatience + 60) * 1000);
     EXPECT_EQ(done.exit_code, 0) << done.output << done.error_output;
-}
-
-void MeshLab::TearDownTestSuite() {
-    shared().reset();
-}
-
-void MeshLab::SetUp() {
-    ASSERT_FALSE(lab().status().is_null()) << "the lab is not up";
-    ASSERT_TRUE(wait_enrolled(2)) << lab().status().dump(1);
 }
 
 std::string MeshLab::address(const std::string& pod, bool ipv6) {

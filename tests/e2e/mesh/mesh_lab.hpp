@@ -46,10 +46,10 @@ private:
 
 class MeshLab : public ::testing::Test {
 protected:
-    static void SetUpTestSuite();
-    static void TearDownTestSuite();
     void SetUp() override;
+    void TearDown() override;
 
+    static void bring_up();
     [[nodiscard]] static const TestLab& lab();
     /// The address of a pod in namespace shop.
     [[nodiscard]] static std::string address(const std::string& pod, bool ipv6 = false);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+constexpr std::array kServers{"vault", "impostor"};
 constexpr const char* kTeller = "spiffe://bank.example/ns/hall/sa/teller";
 
 /// Where pods can read it, unlike /tmp.
@@ -48,16 +50,21 @@ status: {{podIP: {}}}
 class Federation : public AttackTest {
 protected:
     static void SetUpTestSuite() {
+        shared_lab().reset();
         fs::create_directories(folder());
         put("bank.pem", bank().root_pem());
         write_material("vault", bank().issue("spiffe://bank.example/ns/hall/sa/vault"));
         write_material("impostor", RogueAuthority("bank.example").issue("spiffe://bank.example/ns/hall/sa/vault"));
+        for (const auto* name : kServers) {
+            EXPECT_EQ(::mkfifo(gate(name).c_str(), 0600), 0);
+        }
+    }
+    void new_lab() override {
         const auto serve = [](const std::string& name) {
-            EXPECT_EQ(::mkfifo((folder() / (name + ".go")).c_str(), 0600), 0);
-            return fmt::format("read -r _ <{0}/{1}.go; exec openssl s_server -accept 9000 -rev "
+            return fmt::format("read -r _ <{2}; exec openssl s_server -accept 9000 -rev "
                                "-tls1_3 -num_tickets 1 -alpn weft/1 -cert {0}/{1}.crt -key {0}/{1}.key -CAfile "
                                "{0}/ca.crt -Verify 3 -verify_return_error",
-                               folder().string(), name);
+                               folder().string(), name, gate(name).string());
         };
         bring_up(host("teller", "203.0.113.10") + host("stray", "203.0.113.200") +
                      host("vault", "203.0.113.70", serve("vault")) +
@@ -66,18 +73,20 @@ protected:
                   "federation=bank.example=" + (folder() / "bank.pem").string(), "--agent",
                   "federation_addresses=bank.example=203.0.113.0/25", "--agent",
                   "federation_dial=bank.example=203.0.113.64/26"});
-        fs::copy_file(names().run_dir() + "/ca/root-1.crt", folder() / "ca.crt");
-        for (const auto* name : {"vault", "impostor"}) { // they wait for that file; open both ways, which blocks nobody
-            auto& gate = gates_.emplace_back(folder() / (name + std::string(".go")), std::ios::in | std::ios::out);
-            gate << '\n' << std::flush;
+        fs::copy_file(names().run_dir() + "/ca/root-1.crt", folder() / "ca.crt", fs::copy_options::overwrite_existing);
+        gates_.clear();
+        for (const auto* name : kServers) { // they wait for that file; open both ways, which blocks nobody
+            gates_.emplace_back(gate(name), std::ios::in | std::ios::out) << '\n' << std::flush;
         }
     }
     static void TearDownTestSuite() {
-        AttackTest::TearDownTestSuite();
+        shared_lab().reset();
         gates_.clear();
         std::error_code error;
         fs::remove_all(folder(), error);
     }
+    /// What a server waits for, as the authority is there only when the lab is.
+    static fs::path gate(const std::string& server) { return folder() / (server + ".go"); }
     static const RogueAuthority& bank() {
         static const RogueAuthority authority("bank.example");
         return authority;
@@ -117,7 +126,7 @@ protected:
     }
     /// What a plain program in shop/client gets from port 9000 of a host for "olleh".
     static std::string ask_host(const std::string& at) {
-        return lab->in_pod("shop/client",
+        return lab().in_pod("shop/client",
                            fmt::format("python3 -c 'import socket; s = socket.create_connection((\"{}\", 9000), 20); "
                                        "s.sendall(b\"olleh\\n\"); print(s.recv(99).decode(), end=\"\")' 2>&1",
                                        at));
