@@ -272,7 +272,11 @@ World::World(const std::function<void(weft_bpf&)>& before_load) {
     ring_ = ring_buffer__new(
         bpf_map__fd(bpf_->maps.weft_events),
         [](void* self, void* data, std::size_t) {
-            static_cast<World*>(self)->events_.push_back(*static_cast<weft_event*>(data));
+            auto& world = *static_cast<World*>(self);
+            const auto& event = *static_cast<const weft_event*>(data);
+            if (event.netns == world.client.cookie() || event.netns == world.server.cookie()) {
+                world.events_.push_back(event); // others are late ones of the world before, where the ring is shared
+            }
             return 0;
         },
         this, nullptr);
@@ -281,7 +285,6 @@ World::World(const std::function<void(weft_bpf&)>& before_load) {
 }
 
 World::~World() {
-    (void)ring_buffer__consume(ring_); // the next world has the same ring where it is shared
     ring_buffer__free(ring_);
     for (bpf_link* link : links_) {
         bpf_link__destroy(link);

@@ -102,7 +102,7 @@ public:
     /// Sum over CPUs.
     [[nodiscard]] std::uint64_t drops(std::uint32_t reason, std::uint32_t direction);
     [[nodiscard]] std::int64_t connections(const weft_addr_port& backend);
-    /// Every event so far, oldest first.
+    /// Every event of the two namespaces so far, oldest first.
     std::vector<weft_event> events();
 
 private:
