@@ -70,7 +70,7 @@ std::vector<k8s::Pod> Controller::existing() const {
     for (const auto& [name, runner] : pods_) {
         if (!runner->external()) {
             list.push_back(runner->published());
-            if (enrolled_.contains(name)) {
+            if (enrolled_.contains(list.back().meta.uid)) {
                 list.back().meta.annotations["weft.dev/enrolled"] = "true";
             }
         }

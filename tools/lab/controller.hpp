@@ -29,10 +29,10 @@ public:
     /// The same at once: when it returns, the objects are published and the pods' starts and stops are under way.
     Result<> reconcile();
 
-    /// Pods that their nodes' agents call enrolled: published as an annotation.
-    void set_enrolled(std::set<store::Name> pods) {
-        if (pods != enrolled_) {
-            enrolled_ = std::move(pods);
+    /// Pods, by uid, that their nodes' agents call enrolled: published as an annotation.
+    void set_enrolled(std::set<std::string> uids) {
+        if (uids != enrolled_) {
+            enrolled_ = std::move(uids);
             touch();
         }
     }
@@ -74,7 +74,7 @@ private:
     std::map<store::Name, std::string> unplaced_;
     std::map<store::Name, std::vector<Ip>> headless_; ///< ready addresses behind headless Services
     std::map<std::string, std::string> files_;        ///< what is in the manifests folder
-    std::set<store::Name> enrolled_;
+    std::set<std::string> enrolled_; ///< uids: a new pod of the same name is another one
     std::string publish_fault_;
     bool touched_ = false;
 

@@ -181,15 +181,18 @@ private:
     /// What the API server would do: nodes say which of their pods are enrolled, and everybody sees it on the Pod.
     void watch_enrolled() {
         loop_.after(std::chrono::milliseconds(50), [this] {
-            std::set<store::Name> enrolled;
+            std::set<std::string> enrolled;
             for (const auto& [name, agent] : agents_) {
                 std::ifstream file(names_.agent_run_dir(name) + "/enrolled.json");
                 const auto told = Json::parse(file, nullptr, false);
-                if (!told.is_discarded() && told.contains("pods")) {
+                auto& uids = enrolled_at_[name];
+                if (!told.is_discarded() && told.contains("pods")) { // else what it said last: nothing is withdrawn so
+                    uids.clear();
                     for (const auto& pod : told["pods"]) {
-                        enrolled.emplace(pod.value("namespace", ""), pod.value("name", ""));
+                        uids.insert(pod.value("uid", ""));
                     }
                 }
+                enrolled.insert(uids.begin(), uids.end());
             }
             if (controller_) {
                 controller_->set_enrolled(std::move(enrolled));
@@ -339,6 +342,7 @@ private:
     std::unique_ptr<CommandServer> server_;
     std::optional<Authority> authority_;
     std::map<std::string, std::unique_ptr<Agent>> agents_;
+    std::map<std::string, std::set<std::string>> enrolled_at_; ///< uids of pods, by node
     std::unique_ptr<Controller> controller_;
     bool mesh_ = true;
 };
