@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "agent/mesh/label.hpp"
@@ -12,6 +13,9 @@
 
 namespace weft::mesh {
 namespace {
+
+/// After the link to weft-relay broke: a relay that lives has named what it carries by then.
+constexpr std::chrono::seconds kHeardAgain{2};
 
 Ending ending_of(const weft_relay_entry& entry) {
     return {std::string(ktls::relay_reason_name(entry.reason)), entry.detail, entry.to_peer, entry.to_app};
@@ -35,6 +39,9 @@ Carriage::Carriage(Poller& poller, Stats& stats, CarriageOptions options)
     if (options_.watch && options_.secrets != nullptr) {
         rekeyer_.emplace(poller_, relay_, stats_, *options_.secrets);
     }
+    if (options_.watch) {
+        unheard_timer_ = poller_.add([this](std::uint32_t) { end_unheard(); });
+    }
 }
 
 Carriage::~Carriage() = default;
@@ -56,7 +63,14 @@ void Carriage::lost_relay() {
         rekeyer_->relay_lost();
     }
     if (options_.watch) {
-        stats_.ended_in_relay(); // they went with it; if it lives, its list brings them back
+        unheard_.merge(stats_.all_in_relay());
+        poller_.set_deadline(unheard_timer_, Poller::Clock::now() + kHeardAgain);
+    }
+}
+
+void Carriage::end_unheard() {
+    for (const auto id : std::exchange(unheard_, {})) {
+        stats_.ended(id, {.reason = "relay-gone"}); // with all that it carried
     }
 }
 
@@ -66,6 +80,7 @@ void Carriage::listed(const ktls::RelayMessage& message) {
             continue;
         }
         const auto id = message.entries[i].id;
+        unheard_.erase(id);
         auto label = read_label(message.labels[i]);
         if (auto* facts = std::get_if<ConnectionFacts>(&label); facts != nullptr) {
             facts->id = id;
@@ -77,6 +92,7 @@ void Carriage::listed(const ktls::RelayMessage& message) {
 }
 
 void Carriage::on_event(const weft_relay_entry& entry) {
+    unheard_.erase(entry.id);
     if (entry.state != WEFT_RELAY_ENDED) {
         if (rekeyer_) {
             rekeyer_->on_event(entry);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <variant>
@@ -59,6 +60,7 @@ private:
 
     [[nodiscard]] bool kernel_takes(const Joined& joined) const;
     void lost_relay();
+    void end_unheard();
     void answered(ktls::RelayMessage& message);
     void on_event(const weft_relay_entry& entry);
     /// What the relay carries, so that this process knows what an earlier one handed over.
@@ -77,6 +79,9 @@ private:
     RelayLink relay_;
     std::optional<Rekeyer> rekeyer_; ///< of the worker that watches
     std::unordered_map<std::uint64_t, Joined> handed_over_; ///< not answered yet, by id
+    /// Of the worker that watches: what the relay carried when the link broke, and has not named since.
+    std::set<std::uint64_t> unheard_;
+    Poller::Token unheard_timer_ = 0;
 };
 
 } // namespace weft::mesh

@@ -160,27 +160,6 @@ void Stats::key_limit(KeyEvent event) {
     ++totals_.keys[static_cast<std::size_t>(event)];
 }
 
-void Stats::ended_in_relay() {
-    std::vector<ConnectionFacts> gone;
-    {
-        const std::lock_guard lock(mutex_);
-        for (auto one = connections_.begin(); one != connections_.end();) {
-            if (!one->second.in_relay) {
-                ++one;
-                continue;
-            }
-            count_end(one->second, {});
-            if (tracing_.load(std::memory_order_relaxed)) {
-                gone.push_back(std::move(one->second));
-            }
-            one = connections_.erase(one);
-        }
-    }
-    for (const auto& facts : gone) {
-        tell(facts, Moment::kEnded, "relay-gone", {}, {}, 0);
-    }
-}
-
 std::map<std::uint64_t, ConnectionFacts> Stats::connections() const {
     const std::lock_guard lock(mutex_);
     return connections_;
@@ -190,6 +169,17 @@ bool Stats::in_relay(std::uint64_t id) const {
     const std::lock_guard lock(mutex_);
     const auto found = connections_.find(id);
     return found != connections_.end() && found->second.in_relay;
+}
+
+std::set<std::uint64_t> Stats::all_in_relay() const {
+    std::set<std::uint64_t> all;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, facts] : connections_) {
+        if (facts.in_relay) {
+            all.insert(id);
+        }
+    }
+    return all;
 }
 
 std::map<std::pair<Side, std::string>, std::uint64_t> Stats::failures() const {

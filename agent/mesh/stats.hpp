@@ -160,12 +160,12 @@ public:
     /// A connection is about to be closed, as the certificate of an end was taken back. Counted once for each.
     void revoked(std::uint64_t id);
     void key_limit(KeyEvent event);
-    /// weft-relay is gone, and what it carried with it.
-    void ended_in_relay();
 
     [[nodiscard]] std::map<std::uint64_t, ConnectionFacts> connections() const;
     /// weft-relay carries it, or will in a moment.
     [[nodiscard]] bool in_relay(std::uint64_t id) const;
+    /// All of those.
+    [[nodiscard]] std::set<std::uint64_t> all_in_relay() const;
     /// Failures by side and reason, those that never happened left out.
     [[nodiscard]] std::map<std::pair<Side, std::string>, std::uint64_t> failures() const;
     struct Totals {

@@ -54,8 +54,8 @@ private:
     std::filesystem::path folder_;
 };
 
-/// The lab that tests of several suites use one after the other: where a machine is emulated, coming up takes longer than
-/// most of them. Whoever finds none makes one; a test that fails takes it along, and the end of all tests does.
+/// The lab that tests of several suites use one after the other: where a machine is emulated, coming up takes longer
+/// than most of them. Whoever finds none makes one; a test that fails takes it along, and the end of all tests does.
 std::unique_ptr<TestLab>& shared_lab();
 
 /// Everything on the machine that carries the lab's name: namespaces, cgroups, pins, files, processes.

@@ -274,9 +274,9 @@ bool AttackTest::flow_says(const std::string& node, const std::string& reason, s
 
 bool AttackTest::honest_peer_is_served() {
     return lab().in_pod("shop/client",
-                       fmt::format("python3 -c 'import socket; s = socket.create_connection((\"{}\", 8080), 20); "
-                                   "s.sendall(b\"hi\\n\"); print(s.recv(99).decode(), end=\"\")' 2>&1",
-                                   address("api"))) == "hello\n";
+                        fmt::format("python3 -c 'import socket; s = socket.create_connection((\"{}\", 8080), 20); "
+                                    "s.sendall(b\"hi\\n\"); print(s.recv(99).decode(), end=\"\")' 2>&1",
+                                    address("api"))) == "hello\n";
 }
 
 std::string AttackTest::endings() {

@@ -86,7 +86,7 @@ try:
     print("end")
 except OSError as error: print(error.strerror)
 ')",
-                                                          kAddress));
+                                                           kAddress));
         });
     }
     [[nodiscard]] bool dialled_by_tls() const {

@@ -127,9 +127,9 @@ protected:
     /// What a plain program in shop/client gets from port 9000 of a host for "olleh".
     static std::string ask_host(const std::string& at) {
         return lab().in_pod("shop/client",
-                           fmt::format("python3 -c 'import socket; s = socket.create_connection((\"{}\", 9000), 20); "
-                                       "s.sendall(b\"olleh\\n\"); print(s.recv(99).decode(), end=\"\")' 2>&1",
-                                       at));
+                            fmt::format("python3 -c 'import socket; s = socket.create_connection((\"{}\", 9000), 20); "
+                                        "s.sendall(b\"olleh\\n\"); print(s.recv(99).decode(), end=\"\")' 2>&1",
+                                        at));
     }
 
 private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 // Connections of the mesh while its agent dies and another one takes over.
 #include <poll.h>
+#include <sys/un.h>
 
 #include <atomic>
 #include <thread>
@@ -238,6 +239,41 @@ TEST_P(MeshRestart, TheNextAgentKnowsWhatIsCarried) {
     EXPECT_EQ(receive(ends.client.get()).first, "!ECONNRESET");
     EXPECT_EQ(receive(ends.server.get()).first, "!ECONNRESET");
     EXPECT_TRUE(eventually([&] { return mesh->stats().connections().empty(); }, kLong));
+}
+
+TEST_P(MeshRestart, ABrokenLinkToALivingRelayEndsNothing) {
+    if (!kernel_tls()) {
+        return; // there nothing is carried by the relay
+    }
+    ASSERT_NO_FATAL_FAILURE(start_again());
+    std::atomic<int> taken = 0;
+    mesh->trace([&](const mesh::MomentReport& report) { taken += report.moment == mesh::Moment::kTaken ? 1 : 0; });
+    auto ends = connect();
+    ASSERT_TRUE(ends.server.valid());
+    ASSERT_EQ(send_text(ends.client.get(), "x"), 0);
+    ASSERT_EQ(receive(ends.server.get()).first, "x");
+    ASSERT_TRUE(eventually([&] { return taken == 2; }, kLong)) << "both ends know that the relay has it";
+    mesh->trace({});
+    int broken = 0;
+    for (int fd = 0; fd < 1024; ++fd) {
+        sockaddr_un peer{};
+        socklen_t size = sizeof peer;
+        if (fd != relay->client().fd() && ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+            peer.sun_family == AF_UNIX && relay->path() == peer.sun_path) {
+            broken += ::shutdown(fd, SHUT_RDWR) == 0 ? 1 : 0;
+        }
+    }
+    EXPECT_GT(broken, 0);
+    EXPECT_FALSE(eventually([&] { return mesh->stats().connections().size() != 2; }, 4s));
+    ASSERT_EQ(send_text(ends.client.get(), "yz"), 0);
+    ASSERT_EQ(receive(ends.server.get()).first, "yz");
+    mesh::reset(ends.client);
+    EXPECT_TRUE(eventually([&] { return mesh->stats().connections().empty(); }, kLong));
+    for (const auto& [key, count] : mesh->stats().principals()) {
+        EXPECT_EQ(count.opened, 1U);
+        EXPECT_EQ(count.closed, 1U);
+        EXPECT_EQ(key.side == Side::kClient ? count.sent : count.received, 3U);
+    }
 }
 
 TEST(MeshLabel, SaysWhatWasWritten) {
