@@ -35,10 +35,19 @@
 /* include/net/sock.h; the running kernel's own values are taken */
 enum sock_flags {
 	SOCK_DEAD,
-	SOCK_DONE, /* the peer's FIN was received */
+	SOCK_DONE,     /* the peer's FIN was received */
+	SOCK_ZEROCOPY, /* the application may ask for MSG_ZEROCOPY */
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	__s64 counter;
+} atomic64_t;
 
 struct sock_common {
 	unsigned short skc_family;
@@ -51,6 +60,7 @@ struct sock_common {
 	__be32 skc_rcv_saddr;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
 };
 
 struct sock {
@@ -58,6 +68,16 @@ struct sock {
 	__u8 sk_kern_sock : 1;
 	__u16 sk_protocol;
 	int sk_err;
+	int sk_rcvbuf;
+	int sk_rcvlowat;
+	__u8 sk_userlocks : 4;
+	struct {
+		atomic_t rmem_alloc;
+	} sk_backlog;
+};
+
+struct inet_connection_sock {
+	const void *icsk_ulp_ops;
 };
 
 struct tcp_sock {
@@ -65,6 +85,7 @@ struct tcp_sock {
 	bool is_mptcp;              /* only in kernels with CONFIG_MPTCP */
 	__u64 bytes_acked;
 	__u64 bytes_received;
+	__u32 write_seq;
 };
 
 struct seq_file;

@@ -5,6 +5,8 @@
 #include "progs/getpeername.bpf.c"
 #include "progs/sock.bpf.c"
 #include "progs/sockops.bpf.c"
+#include "progs/sk_msg.bpf.c"
+#include "progs/sockopt.bpf.c"
 #include "progs/packet.bpf.c"
 #include "progs/veth.bpf.c"
 #include "progs/mesh.bpf.c"

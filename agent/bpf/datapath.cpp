@@ -15,6 +15,7 @@
 #include "agent/bpf/libbpf_log.hpp"
 #include "agent/bpf/pins.hpp"
 #include "agent/bpf/veth_guard.hpp"
+#include "weft/abi/event.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic" // generated code
@@ -103,7 +104,20 @@ struct Datapath::Loaded {
     Result<> load(const DatapathOptions& options);
     Result<> collect();
     Result<> pin(const PinLayout& layout, const std::set<std::string>& names) const;
+    [[nodiscard]] Result<> join_sockets() const;
 };
+
+// Sockets that were joined under earlier programs keep those, with the maps that they were loaded with. Nobody writes
+// such maps from now on, so they are told to leave.
+void retire_config(const UniqueFd& config) {
+    const std::uint32_t zero = 0;
+    weft_config value{};
+    if (!config.valid() || bpf_map_lookup_elem(config.get(), &zero, &value) != 0) {
+        return; // there was none
+    }
+    value.flags |= WEFT_CONFIG_RETIRED;
+    (void)bpf_map_update_elem(config.get(), &zero, &value, BPF_ANY); // an array of one: cannot fail
+}
 
 // Decides for each map whether the pinned one is taken over or a new one is made.
 Result<> Datapath::Loaded::choose_maps(const PinLayout& layout, const MapSizes& sizes, bool fresh_config) {
@@ -205,6 +219,16 @@ Result<> Datapath::Loaded::pin(const PinLayout& layout, const std::set<std::stri
     return {};
 }
 
+// For sockets that enter the map from now on; those in it keep the program that they have.
+Result<> Datapath::Loaded::join_sockets() const {
+    if (const int result = bpf_prog_attach(bpf_program__fd(skeleton->progs.weft_sk_msg),
+                                           bpf_map__fd(skeleton->maps.weft_accel_sk), BPF_SK_MSG_VERDICT, 0);
+        result != 0) {
+        return failure(-result, "attaching weft_sk_msg to its map: {}", std::strerror(-result));
+    }
+    return {};
+}
+
 Datapath::Datapath(DatapathOptions options) : options_(std::move(options)) {}
 Datapath::Datapath(Datapath&&) noexcept = default;
 Datapath& Datapath::operator=(Datapath&&) noexcept = default;
@@ -238,12 +262,18 @@ Result<> Datapath::load(const MapSizes& sizes, bool fresh_config, const FillMaps
         WEFT_TRY(fill(next->maps));
     }
     WEFT_TRY(next->pin(layout, next->pin_first));
+    WEFT_TRY(next->join_sockets());
+    const UniqueFd old_config(next->adopted ? -1 : bpf_obj_get(layout.map("weft_config").c_str()));
+    const bool replaces_config = next->pin_last.contains("weft_config");
     const std::vector<HookProgram> programs = hook_programs(next->skeleton->obj);
     WEFT_ASSIGN(const SwitchStats switched, switch_hooks(programs, cgroup, layout));
     // From here on the new programs decide. Should a step below fail or the agent die, the next start sorts it out:
     // it gives every hook programs that use whatever maps are pinned then.
     stats_ = {switched.attached, switched.replaced, switched.reattached, next->adopted, next->grown};
     loaded_ = std::move(next);
+    if (replaces_config) {
+        retire_config(old_config); // before its pin goes: who finds it pinned later writes all of it anew
+    }
     WEFT_TRY(loaded_->pin(layout, loaded_->pin_last));
     for (const std::string& name : names_in(layout.links_dir())) {
         if (std::ranges::find(programs, name, &HookProgram::name) == programs.end()) {

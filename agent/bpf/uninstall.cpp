@@ -12,6 +12,7 @@
 
 #include "agent/bpf/pins.hpp"
 #include "agent/bpf/veth_guard.hpp"
+#include "weft/abi/event.h"
 #include "weft/base/unique_fd.hpp"
 
 namespace weft::bpf {
@@ -78,6 +79,17 @@ Result<> remove_mesh_cgroups(const std::set<std::uint64_t>& below) {
     return {};
 }
 
+// Sockets that are joined keep their program and this map; told so, they go back to TCP with the next byte they send.
+void end_acceleration(const std::string& version) {
+    const UniqueFd config(bpf_obj_get((version + "/maps/weft_config").c_str()));
+    const std::uint32_t zero = 0;
+    weft_config value{};
+    if (config.valid() && bpf_map_lookup_elem(config.get(), &zero, &value) == 0) {
+        value.flags |= WEFT_CONFIG_RETIRED;
+        (void)bpf_map_update_elem(config.get(), &zero, &value, BPF_ANY); // an array of one: cannot fail
+    }
+}
+
 } // namespace
 
 Result<> uninstall(const std::string& pin_dir) {
@@ -90,6 +102,7 @@ Result<> uninstall(const std::string& pin_dir) {
         if (devices.valid()) {
             WEFT_TRY(unguard_all(devices.get()));
         }
+        end_acceleration(directory);
         cgroups.merge(governed(directory + "/links"));
         WEFT_TRY(remove_version(directory));
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* sockops: announces established and closed TCP connections, with what the kernel knows of them. Only observes. */
+#include "lib/accel_meet.bpf.h"
 #include "lib/event.bpf.h"
 #include "lib/mesh.bpf.h"
 #include "lib/traffic.bpf.h"
@@ -132,6 +133,22 @@ static __always_inline void sockops_count_close(struct bpf_sock_ops *ctx, __u64 
 		(void)traffic_close(counted, sent, received); /* a sum that is gone needs no close */
 }
 
+/* Both ends pass here before their application can use them: see docs/acceleration.md. */
+static __noinline int sockops_join(struct bpf_sock_ops *ctx, const struct weft_socket *socket, __u8 direction)
+{
+	struct weft_addr_port local, remote;
+
+	if (!socket)
+		return 0; /* never happens; a subprogram's pointers may be null to the verifier */
+	sockops_end(ctx, true, &local);
+	sockops_end(ctx, false, &remote);
+	if (direction == WEFT_EGRESS)
+		accel_offer(ctx, socket, &local, &remote);
+	else
+		accel_accept(ctx, socket, &local, &remote);
+	return 0;
+}
+
 static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u8 direction)
 {
 	struct weft_socket *socket = sockops_socket(ctx);
@@ -146,6 +163,7 @@ static __always_inline void established(struct bpf_sock_ops *ctx, __u8 kind, __u
 	}
 	(void)bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG); /* can only fail on a request socket */
 	socket->flags |= WEFT_SOCKET_OPEN;
+	(void)sockops_join(ctx, socket, direction); /* what is not joined stays with TCP */
 	count_add(direction == WEFT_EGRESS ? WEFT_COUNTER_CONNECTS : WEFT_COUNTER_ACCEPTS, 1);
 	sockops_count_open(ctx, socket, now, direction);
 	if (direction == WEFT_INGRESS)
@@ -217,6 +235,7 @@ static __always_inline __u8 ending(struct bpf_sock_ops *ctx, __u32 old_state)
 static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 {
 	struct weft_socket *socket = sockops_socket(ctx);
+	struct bpf_sock *sk = ctx->sk;
 	__u8 direction;
 	struct weft_event *event;
 	__u64 now = bpf_ktime_get_ns(), sent, received, life = 0;
@@ -231,6 +250,8 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 	count_add(WEFT_COUNTER_CLOSES, 1);
 	sent = payload_sent(ctx, socket, old_state);
 	received = payload_received(ctx);
+	if (sk)
+		accel_close(sk, &sent, &received);
 	count_add(WEFT_COUNTER_BYTES_SENT, sent);
 	count_add(WEFT_COUNTER_BYTES_RECEIVED, received);
 	count_add(WEFT_COUNTER_RETRANSMITS, ctx->total_retrans);

@@ -269,6 +269,10 @@ World::World(const std::function<void(weft_bpf&)>& before_load) {
         }
         links_.push_back(link);
     }
+    if (bpf_prog_attach(bpf_program__fd(bpf_->progs.weft_sk_msg), bpf_map__fd(bpf_->maps.weft_accel_sk),
+                        BPF_SK_MSG_VERDICT, 0) != 0) {
+        fail("cannot attach sk_msg");
+    }
     ring_ = ring_buffer__new(
         bpf_map__fd(bpf_->maps.weft_events),
         [](void* self, void* data, std::size_t) {

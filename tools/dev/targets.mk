@@ -6,7 +6,7 @@ RUN_TESTS      = tools/dev/run-tests --results $(OUT)/results
 by_tier        = $(foreach p,$(TESTS_$(1)),$(1)=$(p))
 # Which kernels `make test` boots, and what runs in them; QEMU_KERNELS= skips them.
 QEMU_KERNELS  ?= 6.1 6.12 7.2
-GUEST_TESTS    = $(filter %/decisions_test %/datapath_test %/mesh_test,$(TESTS_all)) $(TESTS_guest)
+GUEST_TESTS    = $(filter %/decisions_test %/datapath_test %/mesh_test %/accel_test,$(TESTS_all)) $(TESTS_guest)
 # ARGUMENTS of run-tests for one kernel; the labs are the longest, so they begin.
 in_guest       = $(TESTS_lab:%=qemulab-$(1)=%) $(GUEST_TESTS:%=qemu-$(1)=%) $(TESTS_clock:%=qemuclock-$(1)=%)
 

@@ -16,6 +16,7 @@
 #define WEFT_ENDPOINT_MESH (1u << 5)            /* enrolled: takes mutual TLS, the agent's listener is in place */
 #define WEFT_ENDPOINT_DIALS (1u << 7)           /* its enrolment is published: dials enrolled peers by mutual TLS */
 #define WEFT_ENDPOINT_STRICT (1u << 6)          /* takes no plaintext from other nodes, but from the node's own */
+#define WEFT_ENDPOINT_ACCEL (1u << 8)           /* connections to others of this node that have it may skip TCP/IP */
 
 struct weft_endpoint {
 	__u64 workload;         /* hash of namespace/name: names it in events */

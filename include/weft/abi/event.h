@@ -51,6 +51,7 @@ WEFT_STATIC_ASSERT(sizeof(struct weft_config) == 16, "no hidden padding");
 #define WEFT_CONFIG_ALLOW_UNKNOWN (1u << 0) /* unknown workloads pass instead of being refused */
 #define WEFT_CONFIG_EVENTS_OFF (1u << 1)    /* no flow events; counters only */
 #define WEFT_CONFIG_TRACE (1u << 2)         /* somebody traces connections: first bytes are events, too */
+#define WEFT_CONFIG_RETIRED (1u << 3)       /* this map is no longer written: what still reads it leaves acceleration */
 
 /* Per-CPU value of weft_counters, index: kind of enum weft_counter. */
 #define WEFT_COUNTERS(X)                                                                      \
@@ -61,7 +62,9 @@ WEFT_STATIC_ASSERT(sizeof(struct weft_config) == 16, "no hidden padding");
 	X(BYTES_RECEIVED, "payload bytes received on closed connections")                     \
 	X(TRANSLATIONS, "connects and first datagrams sent to a Service and given a backend") \
 	X(RETRANSMITS, "segments sent again on closed connections")                           \
-	X(EVENTS, "flow events produced, delivered or lost")
+	X(EVENTS, "flow events produced, delivered or lost")                                  \
+	X(ACCEL_JOINED, "connections inside the node whose two ends were joined")             \
+	X(ACCEL_BYTES, "payload bytes that skipped TCP/IP")
 #define WEFT_COUNTER_ENUM(name, help) WEFT_COUNTER_##name,
 enum weft_counter { WEFT_COUNTERS(WEFT_COUNTER_ENUM) WEFT_COUNTER_COUNT };
 #undef WEFT_COUNTER_ENUM

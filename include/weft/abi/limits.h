@@ -39,4 +39,13 @@
 /* Capacity of the per-backend connection counts; a backend beyond it is chosen as if it had none, and counted. */
 #define WEFT_CONNS_ENTRIES 131072
 
+/* Sockets of connections inside the node that may skip TCP/IP; those beyond it stay with TCP. */
+#define WEFT_ACCEL_SOCKETS 131072
+
+/* Such connections between their two handshake ends at one moment; the oldest stays with TCP. */
+#define WEFT_ACCEL_OFFERS 4096
+
+/* Unread bytes at a socket from where on its peer sends by TCP, which knows how to wait. */
+#define WEFT_ACCEL_UNREAD 4194304
+
 #endif

@@ -29,7 +29,10 @@
 	X(PLAINTEXT_REFUSED, "plaintext-refused", "plaintext from another node to a strict workload: refused")      \
 	X(PLAINTEXT_FROM_NODE, "plaintext-from-node", "plaintext from the node to a strict workload: passed")       \
 	X(TRAFFIC_OTHER, "traffic-other", "workload with too many peers, or table full: counted as peer 'other'")   \
-	X(TRAFFIC_LOST, "traffic-lost", "no memory to count by peer: connection is in no istio_tcp metric")
+	X(TRAFFIC_LOST, "traffic-lost", "no memory to count by peer: connection is in no istio_tcp metric")         \
+	X(ACCEL_FULL, "accel-full", "no room to join two sockets of this node: their connection stays with TCP")    \
+	X(ACCEL_LEFT, "accel-left", "joined connection went back to TCP: unread data, policy, option or peer gone") \
+	X(ACCEL_ULP, "accel-ulp", "TCP_ULP on a joined socket: refused, as kernels break one or the other")
 
 #define WEFT_REASON_ENUM(name, label, help) WEFT_REASON_##name,
 enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_REASON_COUNT };

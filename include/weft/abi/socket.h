@@ -57,6 +57,11 @@ struct weft_udp_track {
 WEFT_STATIC_ASSERT(sizeof(struct weft_udp_track_key) == 32, "no hidden padding");
 WEFT_STATIC_ASSERT(sizeof(struct weft_udp_track) == 16, "no hidden padding");
 
+/* weft_conn.accel */
+#define WEFT_CONN_PLAIN 0  /* TCP or UDP, as ever */
+#define WEFT_CONN_JOINED 1 /* joined with a socket of this node: what either end sends may skip TCP/IP */
+#define WEFT_CONN_LEFT 2   /* it was joined, and at least one end sends by TCP again */
+
 /* One record of the socket iterator, as `weft conn list` reads it. */
 struct weft_conn {
 	struct weft_socket socket;
@@ -67,7 +72,10 @@ struct weft_conn {
 	__u32 device;                 /* interface index of SO_BINDTODEVICE; 0: none */
 	__u64 bytes_sent;             /* TCP: payload that the other end acknowledged */
 	__u64 bytes_received;         /* TCP: payload that arrived */
+	__u64 bytes_skipped;          /* part of both sums that skipped TCP/IP */
+	__u32 accel;                  /* WEFT_CONN_* */
+	__u32 pad;                    /* zero */
 };
-WEFT_STATIC_ASSERT(sizeof(struct weft_conn) == 160, "no hidden padding");
+WEFT_STATIC_ASSERT(sizeof(struct weft_conn) == 176, "no hidden padding");
 
 #endif

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "weft/abi/accel.h"
 #include "weft/abi/endpoint.h"
 #include "weft/abi/event.h"
 #include "weft/abi/limits.h"
@@ -21,13 +22,13 @@ namespace {
 template <typename... T>
 constexpr bool kNoPadding = (std::has_unique_object_representations_v<T> && ...);
 
-static_assert(
-    kNoPadding<weft_addr, weft_addr_port, weft_endpoint, weft_service, weft_slot_key, weft_slot, weft_maglev_key,
-               weft_maglev_chunk, weft_member_key, weft_affinity_key, weft_affinity, weft_udp_nat_key, weft_udp_nat,
-               weft_peer, weft_cidr_key, weft_policy_key, weft_policy_entry, weft_ports_key, weft_socket,
-               weft_udp_track_key, weft_udp_track, weft_conn, weft_mesh_key, weft_mesh_dial, weft_mesh_peer,
-               weft_mesh_listen_key, weft_event, weft_config, weft_run_select, weft_run_decide, weft_traffic_key,
-               weft_traffic, weft_others, weft_counted, weft_forget_args, weft_histogram>);
+static_assert(kNoPadding<weft_addr, weft_addr_port, weft_endpoint, weft_service, weft_slot_key, weft_slot,
+                         weft_maglev_key, weft_maglev_chunk, weft_member_key, weft_affinity_key, weft_affinity,
+                         weft_udp_nat_key, weft_udp_nat, weft_peer, weft_cidr_key, weft_policy_key, weft_policy_entry,
+                         weft_ports_key, weft_socket, weft_udp_track_key, weft_udp_track, weft_conn, weft_mesh_key,
+                         weft_mesh_dial, weft_mesh_peer, weft_mesh_listen_key, weft_event, weft_config, weft_run_select,
+                         weft_run_decide, weft_traffic_key, weft_traffic, weft_others, weft_counted, weft_forget_args,
+                         weft_histogram, weft_accel_tuple, weft_accel_offer, weft_accel_pair, weft_accel>);
 
 TEST(Abi, OffsetsAreThoseTheKernelProgramsUse) {
     EXPECT_EQ(offsetof(weft_endpoint, flags), 56U);
@@ -39,6 +40,7 @@ TEST(Abi, OffsetsAreThoseTheKernelProgramsUse) {
     EXPECT_EQ(offsetof(weft_ports_key, port_be), 14U);
     EXPECT_EQ(offsetof(weft_traffic_key, direction), 24U);
     EXPECT_EQ(offsetof(weft_others, sum), 8U);
+    EXPECT_EQ(offsetof(weft_accel_pair, flags), 112U);
 }
 
 TEST(Abi, PortsPrefixCountsEverythingBeforeThePort) {
