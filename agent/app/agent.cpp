@@ -13,6 +13,7 @@
 #include "agent/app/hook_probe.hpp"
 #include "agent/app/host.hpp"
 #include "agent/app/instance_lock.hpp"
+#include "agent/bpf/accel_probe.hpp"
 #include "agent/bpf/conn_reader.hpp"
 #include "agent/bpf/netns.hpp"
 #include "agent/bpf/pins.hpp"
@@ -72,6 +73,7 @@ Result<> Agent::begin() {
     start_enrolment(std::move(registry));
 
     WEFT_TRY(open_mesh());
+    choose_acceleration();
     WEFT_TRY(open_datapath());
     WEFT_TRY(probe_hooks(options_.cgroup_path));
     if (mesh_) {
@@ -102,6 +104,32 @@ Result<> Agent::open_mesh() {
                 }));
     node_.dial_ports = mesh_->dial_ports();
     return {};
+}
+
+void Agent::choose_acceleration() {
+    using compiler::Acceleration;
+    node_.acceleration = options_.acceleration == "off"  ? Acceleration::kOff
+                         : options_.acceleration == "on" ? Acceleration::kOn
+                                                         : Acceleration::kAuto;
+    if (node_.acceleration == Acceleration::kOff) {
+        spdlog::info("event=acceleration configured=off");
+        return;
+    }
+    const auto rules = bpf::probe_acceleration();
+    if (!rules) {
+        spdlog::warn("event=acceleration configured={} auto=off error=\"{}\"", options_.acceleration,
+                     rules.error().message());
+        return;
+    }
+    std::string broken;
+    for (const auto& rule : *rules) {
+        if (!rule.kept) {
+            broken += (broken.empty() ? "" : ",") + std::string(rule.name);
+        }
+    }
+    node_.acceleration_proven = broken.empty();
+    spdlog::info("event=acceleration configured={} auto={} broken={}", options_.acceleration,
+                 node_.acceleration_proven ? "on" : "off", broken.empty() ? "none" : broken);
 }
 
 void Agent::update_mesh(const store::Snapshot& snapshot) {

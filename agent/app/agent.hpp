@@ -52,6 +52,8 @@ private:
     Result<> begin();
     Result<> open_datapath();
     Result<> watch_sources();
+    /// Asks the kernel, once, whether `acceleration: auto` is on.
+    void choose_acceleration();
     Result<> open_mesh();
     /// Brings the mesh's sockets in line with the snapshot, and their ports into what is compiled next.
     void update_mesh(const store::Snapshot& snapshot);

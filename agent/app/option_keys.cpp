@@ -91,6 +91,10 @@ const std::vector<Key>& option_keys() {
             one_of({"trace", "debug", "info", "warning", "error"})),
         key("unknown_workloads", "WHAT", "sockets of a network namespace that no pod owns: refuse or allow [refuse]",
             &O::unknown_workloads, one_of({"refuse", "allow"})),
+        key("acceleration", "WHAT",
+            "bytes between workloads of this node skip TCP/IP: auto (where the kernel keeps all of TCP's rules), on "
+            "or off [auto]",
+            &O::acceleration, one_of({"auto", "on", "off"})),
         key("trust_domain", "DOMAIN", "of this mesh's identities, spiffe://DOMAIN/ns/NS/sa/SA [cluster.local]",
             &O::trust_domain, set_trust_domain),
         key("ca_address", "HOST:PORT", "weft-ca, as the source of certificates [none: no mutual TLS]", &O::ca_address,

@@ -23,6 +23,7 @@ struct Options {
     std::string socket_group; ///< group that may use the command line, besides root
     std::string log_level = "info";
     std::string unknown_workloads = "refuse"; ///< "refuse" or "allow"
+    std::string acceleration = "auto"; ///< of connections inside the node: "auto", "on" or "off"
     std::string trust_domain = "cluster.local";
     std::string ca_address;     ///< weft-ca; one of these three, or none and no mutual TLS
     std::string identity_files; ///< folder in cert-manager's layout

@@ -15,10 +15,19 @@
 namespace weft::compiler {
 
 /// The node that is compiled for.
+/// May bytes between two workloads of this node skip TCP/IP?
+enum class Acceleration {
+    kOff,
+    kAuto, ///< if the kernel is proven to keep all of TCP's rules then
+    kOn, ///< whatever the kernel does: whoever says so knows the programs
+};
+
 struct NodeContext {
     std::string node_name;
     std::uint64_t host_netns_cookie = 0;
     std::vector<Ip> host_addresses; ///< every address of the node itself
+    Acceleration acceleration = Acceleration::kOff; ///< what the node's configuration says
+    bool acceleration_proven = false; ///< this kernel keeps all of TCP's rules for joined sockets
     bool mesh = false; ///< this node has a source of identities: workloads that ask for the mesh are enrolled
     /// Loopback ports of the agent's listeners in pods, by netns cookie.
     std::map<std::uint64_t, std::uint16_t> dial_ports;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 #include "agent/compiler/workloads.hpp"
 
+#include "agent/compiler/acceleration.hpp"
 #include "agent/compiler/identities.hpp"
 #include "agent/compiler/mesh.hpp"
 #include "agent/compiler/policies.hpp"
@@ -104,6 +105,7 @@ PolicyState compile_policy(const store::Snapshot& snapshot, const NodeContext& n
             endpoint.flags = policy.flags;
             endpoint.flags |= switched_on(*pod->second, kAnySource, state.refusals) ? WEFT_ENDPOINT_ANY_SOURCE : 0U;
             endpoint.flags |= switched_on(*pod->second, kBypass, state.refusals) ? WEFT_ENDPOINT_EXTERNAL : 0U;
+            endpoint.flags |= accelerated(snapshot, *pod->second, node, state.refusals) ? WEFT_ENDPOINT_ACCEL : 0U;
             if (node.mesh) {
                 const auto standing = mesh_standing(snapshot, *pod->second, node.in_transit, &state.refusals);
                 endpoint.flags |= endpoint_flags(standing);
