@@ -57,6 +57,8 @@ Connection describe(const weft_conn& conn, const Namer& names, std::uint64_t rev
     to.set_cookie(conn.cookie);
     to.set_bytes_sent(conn.bytes_sent);
     to.set_bytes_received(conn.bytes_received);
+    to.set_accel(conn.accel == WEFT_CONN_JOINED ? "joined" : conn.accel == WEFT_CONN_LEFT ? "left" : "");
+    to.set_bytes_skipped(conn.bytes_skipped);
     to.set_stale(socket.revision != 0 && socket.revision != revision);
     return to;
 }

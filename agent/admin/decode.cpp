@@ -18,6 +18,7 @@
 #include "weft/abi/service.h"
 #include "weft/abi/socket.h"
 #include "weft/abi/traffic.h"
+#include "weft/abi/accel.h"
 #include "weft/base/content_hash.hpp"
 
 namespace weft::admin {
@@ -77,12 +78,15 @@ constexpr Flag kEndpointFlags[] = {{WEFT_ENDPOINT_HOST, "host"},
                                    {WEFT_ENDPOINT_EXTERNAL, "bypassed"},
                                    {WEFT_ENDPOINT_MESH, "mesh"},
                                    {WEFT_ENDPOINT_DIALS, "dials-tls"},
-                                   {WEFT_ENDPOINT_STRICT, "strict"}};
+                                   {WEFT_ENDPOINT_STRICT, "strict"},
+                                   {WEFT_ENDPOINT_ACCEL, "accel"}};
 constexpr Flag kServiceFlags[] = {{WEFT_SERVICE_AFFINITY, "affinity"}, {WEFT_SERVICE_NODE_PORT, "node-port"}};
 constexpr Flag kPeerFlags[] = {
     {WEFT_PEER_LOCAL_NODE, "local-node"}, {WEFT_PEER_MESH, "takes-tls"}, {WEFT_PEER_DIALS, "dials-tls"}};
-constexpr Flag kConfigFlags[] = {
-    {WEFT_CONFIG_ALLOW_UNKNOWN, "allow-unknown"}, {WEFT_CONFIG_EVENTS_OFF, "events-off"}, {WEFT_CONFIG_TRACE, "trace"}};
+constexpr Flag kConfigFlags[] = {{WEFT_CONFIG_ALLOW_UNKNOWN, "allow-unknown"},
+                                 {WEFT_CONFIG_EVENTS_OFF, "events-off"},
+                                 {WEFT_CONFIG_TRACE, "trace"},
+                                 {WEFT_CONFIG_RETIRED, "retired"}};
 
 const char* algorithm_name(std::uint16_t algorithm) {
     switch (algorithm) {
@@ -229,6 +233,27 @@ constexpr Known kMaps[] = {
                                                     static_cast<double>(a.last_used_ns) / 1e9);
                              })};
      }},
+    {{"weft_accel", "kernel", "sockets that offered to skip TCP/IP; see `weft conn list`"}, nullptr},
+    {{"weft_accel_meet", "kernel", "connections inside the node whose second end is awaited"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{
+             shown<weft_accel_tuple>(
+                 k, [&](const auto& tuple) { return n.end(tuple.client) + " to " + n.end(tuple.server); }),
+             shown<weft_accel_offer>(v, [&](const auto& offer) {
+                 return fmt::format("socket={} netns={}", offer.cookie, n.netns(offer.netns));
+             })};
+     }},
+    {{"weft_accel_pair", "kernel", "connections inside the node that may skip TCP/IP"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{
+             shown<std::uint64_t>(k, [](std::uint64_t cookie) { return fmt::format("client={}", cookie); }),
+             shown<weft_accel_pair>(v, [&](const auto& pair) {
+                 return fmt::format("server={} {} to {} bytes={}/{} revision={} flags=0x{:x}", pair.cookie[1],
+                                    n.end(pair.end[0]), n.end(pair.end[1]), pair.bytes[0], pair.bytes[1], pair.revision,
+                                    pair.flags);
+             })};
+     }},
+    {{"weft_accel_sk", "kernel", "sockets by cookie that may be handed bytes by a socket of this node"}, nullptr},
     {{"weft_cidr", "agent", "prefixes of ipBlock rules and their identities"},
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{shown<weft_cidr_key>(k, cidr_text), peer_text(n, v)};

@@ -89,6 +89,10 @@ void add_counters(Families& out, const admin::Counters& read, const FlowRing::St
         .add({}, at(c, WEFT_COUNTER_TRANSLATIONS));
     out.counter("weft_retransmits_total", "Segments that were sent again on connections that ended.")
         .add({}, at(c, WEFT_COUNTER_RETRANSMITS));
+    out.counter("weft_accelerated_connections_total", "Connections inside the node whose two ends were joined.")
+        .add({}, at(c, WEFT_COUNTER_ACCEL_JOINED));
+    out.counter("weft_accelerated_bytes_total", "Payload bytes inside the node that skipped TCP/IP.")
+        .add({}, at(c, WEFT_COUNTER_ACCEL_BYTES));
     out.counter("weft_events_total", "Flow events that the hooks produced, whether they were delivered or lost.")
         .add({}, at(c, WEFT_COUNTER_EVENTS));
 

@@ -60,7 +60,7 @@ void dump(const Globals& globals, const std::string& name) {
 std::string connections(Client& client, const Globals& globals, const std::string& namespace_name) {
     admin::ListConnectionsRequest request;
     request.set_namespace_(namespace_name);
-    Table table({"WORKLOAD", "ROLE", "PROTOCOL", "LOCAL", "REMOTE", "PEER", "STATE", "VERDICT", "TIER", "SENT",
+    Table table({"WORKLOAD", "ROLE", "PROTOCOL", "LOCAL", "REMOTE", "PEER", "STATE", "VERDICT", "TIER", "ACCEL", "SENT",
                  "RECEIVED", "AGE", "SERVICE"},
                 {"ASKED", "RULE", "COOKIE", "RESUMED", "CIPHER", "OWN-IDENTITY", "PEER-IDENTITY"},
                 globals.format == Format::kWide);
@@ -82,6 +82,7 @@ std::string connections(Client& client, const Globals& globals, const std::strin
                    one.state(),
                    one.stale() ? one.verdict() + " (stale)" : one.verdict(),
                    one.tier(),
+                   one.accel(),
                    counted ? bytes_text(static_cast<double>(one.bytes_sent())) : "",
                    counted ? bytes_text(static_cast<double>(one.bytes_received())) : "",
                    one.age_seconds() > 0 ? age_text(one.age_seconds()) : "",
