@@ -165,8 +165,9 @@ Result<> Client::dump_map(const std::string& name, const std::function<void(cons
     return take_all<admin::MapEntry>(impl_->admin->DumpMap(&context, request), take);
 }
 Result<> Client::connections(const admin::ListConnectionsRequest& request,
-                             const std::function<void(const admin::Connection&)>& take) {
+                             const std::function<void(const admin::Connection&)>& take, const std::stop_token& stop) {
     grpc::ClientContext context;
+    const std::stop_callback cancel(stop, [&] { context.TryCancel(); });
     return take_all<admin::Connection>(impl_->admin->ListConnections(&context, request), take);
 }
 Result<> Client::trace(const admin::TraceConnectionsRequest& request,
@@ -175,8 +176,10 @@ Result<> Client::trace(const admin::TraceConnectionsRequest& request,
     return take_all<admin::TraceStep>(impl_->admin->TraceConnections(&context, request), take);
 }
 Result<> Client::flows(const observer::GetFlowsRequest& request,
-                       const std::function<void(const observer::GetFlowsResponse&)>& take) {
+                       const std::function<void(const observer::GetFlowsResponse&)>& take,
+                       const std::stop_token& stop) {
     grpc::ClientContext context;
+    const std::stop_callback cancel(stop, [&] { context.TryCancel(); });
     return take_all<observer::GetFlowsResponse>(impl_->observer->GetFlows(&context, request), take);
 }
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "admin.pb.h"
@@ -31,14 +32,16 @@ public:
     Result<admin::ListMapsResponse> maps();
     /// Calls `take` for each entry.
     Result<> dump_map(const std::string& name, const std::function<void(const admin::MapEntry&)>& take);
+    /// Until all are told or `stop` is asked for.
     Result<> connections(const admin::ListConnectionsRequest& request,
-                         const std::function<void(const admin::Connection&)>& take);
+                         const std::function<void(const admin::Connection&)>& take, const std::stop_token& stop = {});
     /// Until as many connections as wished have ended, or the time is over. EBUSY: too many traces run.
     Result<> trace(const admin::TraceConnectionsRequest& request,
                    const std::function<void(const admin::TraceStep&)>& take);
-    /// Until the agent is done or, with `follow`, gone.
+    /// Until the agent is done or, with `follow`, gone, or `stop` is asked for.
     Result<> flows(const observer::GetFlowsRequest& request,
-                   const std::function<void(const observer::GetFlowsResponse&)>& take);
+                   const std::function<void(const observer::GetFlowsResponse&)>& take,
+                   const std::stop_token& stop = {});
 
 private:
     struct Impl;
