@@ -34,6 +34,7 @@ void add_certificate_command(CLI::App& weft, Globals& globals);
 void add_map_command(CLI::App& weft, Globals& globals);
 void add_conn_command(CLI::App& weft, Globals& globals);
 void add_flows_command(CLI::App& weft, Globals& globals);
+void add_ui_command(CLI::App& weft, Globals& globals);
 void add_version_command(CLI::App& weft, Globals& globals);
 void add_uninstall_command(CLI::App& weft, Globals& globals);
 void add_completion_command(CLI::App& weft);

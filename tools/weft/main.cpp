@@ -12,6 +12,7 @@ constexpr const char* kFooter = R"(Examples:
   weft endpoint list                            workloads of this node and what isolates them
   weft flows --follow --verdict DROPPED         refusals as they happen, with reason and rule
   weft flows --from-pod shop/web --last 20      the last flows that these pods opened
+  weft ui                                       the map of services in a browser
   weft map dump policy                          the compiled policy as the kernel holds it
   hubble observe --server unix:///run/weft/admin.sock
 
@@ -46,6 +47,7 @@ int main(int argc, char** argv) {
     add_map_command(app, globals);
     add_conn_command(app, globals);
     add_flows_command(app, globals);
+    add_ui_command(app, globals);
 #ifdef WEFT_WITH_SIMULATE
     add_simulate_command(app);
 #endif
