@@ -1,0 +1,2 @@
+# A browser for tests of pages.
+$(eval $(call library,chromium,tests/support/chromium/chromium.cpp,base,-lfmt -lgtest))
