@@ -11,6 +11,7 @@
 #include "progs/veth.bpf.c"
 #include "progs/mesh.bpf.c"
 #include "progs/conn_iter.bpf.c"
+#include "progs/udp_sweep.bpf.c"
 #include "progs/test_run.bpf.c"
 
 /* Helpers that we call (sockops callbacks, socket casts) are for GPL-compatible programs only. */

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "agent/admin/decode_text.hpp"
 #include "agent/telemetry/reasons.hpp"
 #include "weft/abi/endpoint.h"
 #include "weft/abi/event.h"
@@ -18,58 +19,12 @@
 #include "weft/abi/service.h"
 #include "weft/abi/socket.h"
 #include "weft/abi/traffic.h"
+#include "weft/abi/udp_flow.h"
 #include "weft/abi/accel.h"
 #include "weft/base/content_hash.hpp"
 
 namespace weft::admin {
 namespace {
-
-using Bytes = std::span<const std::byte>;
-
-std::string hex(Bytes bytes) {
-    std::string out;
-    for (const auto byte : bytes) {
-        out += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
-    }
-    return out;
-}
-
-template <typename T>
-std::optional<T> read(Bytes bytes) {
-    if (bytes.size() != sizeof(T)) {
-        return std::nullopt;
-    }
-    T value{};
-    std::memcpy(&value, bytes.data(), sizeof value);
-    return value;
-}
-
-// Text of a struct, or its bytes when they are not one.
-template <typename T, typename Print>
-std::string shown(Bytes bytes, Print print) {
-    const auto value = read<T>(bytes);
-    return value ? std::string(print(*value))
-                 : fmt::format("0x{} ({} bytes, expected {})", hex(bytes), bytes.size(), sizeof(T));
-}
-
-struct Flag {
-    std::uint32_t bit;
-    const char* name;
-};
-
-std::string flag_names(std::uint32_t value, std::span<const Flag> flags) {
-    std::vector<std::string> names;
-    for (const auto& flag : flags) {
-        if ((value & flag.bit) != 0) {
-            names.emplace_back(flag.name);
-            value &= ~flag.bit;
-        }
-    }
-    if (value != 0) {
-        names.push_back(fmt::format("0x{:x}", value));
-    }
-    return names.empty() ? "-" : fmt::format("{}", fmt::join(names, ","));
-}
 
 constexpr Flag kEndpointFlags[] = {{WEFT_ENDPOINT_HOST, "host"},
                                    {WEFT_ENDPOINT_ISOLATED_INGRESS, "isolated-ingress"},
@@ -86,7 +41,8 @@ constexpr Flag kPeerFlags[] = {
 constexpr Flag kConfigFlags[] = {{WEFT_CONFIG_ALLOW_UNKNOWN, "allow-unknown"},
                                  {WEFT_CONFIG_EVENTS_OFF, "events-off"},
                                  {WEFT_CONFIG_TRACE, "trace"},
-                                 {WEFT_CONFIG_RETIRED, "retired"}};
+                                 {WEFT_CONFIG_RETIRED, "retired"},
+                                 {WEFT_CONFIG_UDP_OFF, "udp-off"}};
 
 const char* algorithm_name(std::uint16_t algorithm) {
     switch (algorithm) {
@@ -427,6 +383,20 @@ constexpr Known kMaps[] = {
                              shown<weft_udp_nat>(v, [&](const auto& nat) {
                                  return fmt::format("{} service={}", n.end(nat.peer), n.service(nat.service));
                              })};
+     }},
+    {{"weft_udp_flow", "kernel", "UDP flows that go on, and what they carried so far"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{
+             shown<weft_udp_flow_key>(k,
+                                      [&](const auto& key) {
+                                          return fmt::format("netns={} local={} peer={}", n.netns(key.netns),
+                                                             n.end(key.local), n.end(key.peer));
+                                      }),
+             shown<weft_udp_flow>(v, [&](const auto& f) {
+                 return fmt::format("{} service={} sent={} received={} datagrams_sent={} datagrams_received={}",
+                                    telemetry::direction_label(f.direction), n.service(f.service), f.bytes_sent,
+                                    f.bytes_received, f.packets_sent, f.packets_received);
+             })};
      }},
     {{"weft_udp_track", "kernel", "UDP flows that were allowed one way, so that replies pass"},
      [](const Namer& n, Bytes k, Bytes v) {

@@ -186,10 +186,9 @@ void Agent::start_enrolment(enrol::EndpointRegistry registry) {
 Result<> Agent::open_datapath() {
     compile();
     log_refusals();
-    if (options_.unknown_workloads == "allow" || !options_.flow_events) {
-        reconciler_.set_config_flags((options_.unknown_workloads == "allow" ? WEFT_CONFIG_ALLOW_UNKNOWN : 0U) |
-                                     (options_.flow_events ? 0U : WEFT_CONFIG_EVENTS_OFF));
-    }
+    reconciler_.set_config_flags((options_.unknown_workloads == "allow" ? WEFT_CONFIG_ALLOW_UNKNOWN : 0U) |
+                                 (options_.flow_events ? 0U : WEFT_CONFIG_EVENTS_OFF) |
+                                 (options_.udp_flow_timeout.count() > 0 ? 0U : WEFT_CONFIG_UDP_OFF));
     bpf::DatapathOptions wanted;
     wanted.pin_dir = options_.pin_dir;
     wanted.cgroup_path = options_.cgroup_path;

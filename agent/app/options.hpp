@@ -44,6 +44,7 @@ struct Options {
     std::string cluster_name = "Kubernetes"; ///< in metrics' labels
     std::uint32_t traffic_entries = 65536;   ///< capacity of the kernel's sums by workload and peer
     std::chrono::seconds traffic_grace{60};  ///< how long sums of what is gone stay
+    std::chrono::seconds udp_flow_timeout{60}; ///< silence after which a UDP flow has ended; 0: they are not followed
     bool session_resumption = true; ///< with peers, whichever end opens the connection
     bool flow_events = true;
     std::string flow_address; ///< HOST:PORT where other machines read flows; empty: nowhere

@@ -23,6 +23,8 @@ namespace {
 constexpr std::chrono::milliseconds kEventTick{100};
 /// Sums of connections are looked through for what is gone so many times in a time of grace, at most once a second.
 constexpr int kTrafficTicks = 10;
+/// UDP flows are looked through for silent ones so many times in their timeout, at most once a second.
+constexpr int kUdpTicks = 10;
 /// How long a trace waits until the control thread has told the hooks; it may be writing maps.
 constexpr std::chrono::seconds kArmPatience{10};
 /// How often lost lines of the access log are looked for.
@@ -82,6 +84,7 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     WEFT_TRY(loop.watch(self.ring_.fd(), [&self] { self.read_events(); }));
     loop.every(kEventTick, [&self] { self.read_events(); });
     loop.every(telemetry::Pulse::kInterval, [&self] { self.pulse_.beat(telemetry::Pulse::Clock::now()); });
+    WEFT_TRY(self.end_udp_flows(agent.datapath(), options.udp_flow_timeout, loop));
     self.traffic_keeper_.emplace(*self.traffic_, options.traffic_grace);
     loop.every(std::max(options.traffic_grace / kTrafficTicks, std::chrono::seconds(1)), [&self] {
         const auto now = telemetry::TrafficKeeper::Clock::now();
@@ -132,6 +135,18 @@ void Services::watch_access_log() {
                      now.lost() - logged_.lost(), now.disk_full, now.failed, now.queue_full, now.last_error);
     }
     logged_ = now;
+Result<> Services::end_udp_flows(const bpf::Datapath& datapath, std::chrono::seconds timeout, Loop& loop) {
+    WEFT_ASSIGN(udp_flows_, bpf::UdpFlows::open(datapath));
+    loop.every(std::max(timeout / kUdpTicks, std::chrono::seconds(1)), [this, timeout] {
+        // Not followed any more: what an earlier agent began still ends, at once.
+        if (const auto pass = udp_flows_->sweep(timeout); !pass) {
+            spdlog::error("event=udp-sweep-failed error=\"{}\" effect=\"no end of a UDP flow is told\"",
+                          pass.error().message());
+        }
+    });
+    return {};
+}
+
 }
 
 void Services::arm_traces(Loop& loop, Agent& agent, bool flow_events) {

@@ -12,6 +12,7 @@
 #include "agent/app/agent.hpp"
 #include "agent/app/view.hpp"
 #include "agent/bpf/ring_reader.hpp"
+#include "agent/bpf/udp_flows.hpp"
 #include "agent/telemetry/access_log.hpp"
 #include "agent/telemetry/enrich.hpp"
 #include "agent/telemetry/flow_ring.hpp"
@@ -37,6 +38,8 @@ private:
     void add_flow(flow::Flow&& flow);
     /// Says in the agent's log that lines of the access log were lost, when more were.
     void watch_access_log();
+    /// Ends UDP flows in the kernel that fell silent, now and then.
+    Result<> end_udp_flows(const bpf::Datapath& datapath, std::chrono::seconds timeout, Loop& loop);
     /// Turns what the kernel's ring holds into flows.
     void read_events();
     /// Events that the kernel lost since the hooks were attached; nothing when its counters cannot be read.
@@ -56,6 +59,7 @@ private:
     std::unique_ptr<bpf::TrafficMaps> traffic_;
     std::optional<telemetry::TrafficKeeper> traffic_keeper_;
     bpf::RingReader ring_;
+    std::optional<bpf::UdpFlows> udp_flows_;
     std::unique_ptr<telemetry::AccessLog> access_log_; ///< null: none is wanted
     telemetry::AccessLog::Stats logged_; ///< what was said of it in the agent's own log
     std::optional<admin::AdminServer> admin_;

@@ -20,8 +20,8 @@ std::string address(const std::string& ip, std::uint32_t port) {
 }
 
 std::string start_time(const flow::Flow& flow) {
-    const auto start =
-        TimeUtil::TimestampToNanoseconds(flow.time()) - static_cast<std::int64_t>(flow.weft().duration_ns());
+    const auto start = TimeUtil::TimestampToNanoseconds(flow.time()) -
+                       static_cast<std::int64_t>(flow.weft().duration_ns() + flow.weft().idle_ns());
     constexpr std::int64_t kMillisecond = 1'000'000;
     return TimeUtil::ToString(TimeUtil::NanosecondsToTimestamp(start / kMillisecond * kMillisecond));
 }
@@ -106,6 +106,10 @@ std::optional<AccessLine> access_line(const flow::Flow& flow) {
     line["destination_identity"] = identity(detail.destination_identity());
     line["destination_principal"] = text_or_null(detail.destination_principal());
     line["connection_security_policy"] = mutual_tls ? "mutual_tls" : "none";
+    if (closed) {
+        line["packets_received"] = egress ? detail.packets_sent() : detail.packets_received();
+        line["packets_sent"] = egress ? detail.packets_received() : detail.packets_sent();
+    }
     if (closed && tcp) {
         line["ended_by"] = detail.ended_by() == Detail::SOURCE ? "source" : "destination";
         line["rtt_us"] = detail.srtt_us();

@@ -238,6 +238,9 @@ void add_detail(flow::Flow& out, const weft_event& event) {
     detail.set_duration_ns(event.duration_ns);
     detail.set_bytes_sent(event.bytes_sent);
     detail.set_bytes_received(event.bytes_received);
+    detail.set_packets_sent(event.packets_sent);
+    detail.set_packets_received(event.packets_received);
+    detail.set_idle_ns(event.idle_ns);
     detail.set_srtt_us(event.srtt_us);
     detail.set_retransmits(event.retransmits);
     detail.set_reset(event.flags & WEFT_EVENT_RESET);
@@ -254,16 +257,20 @@ std::string summary(const flow::Flow& out, const weft_event& event, const weft_a
     const auto& detail = out.weft();
     std::string text = fmt::format("{} {} -> {}", protocol_name(event.local.proto), end_text(out.source(), from),
                                    end_text(out.destination(), to));
+    const bool udp = event.local.proto == IPPROTO_UDP;
     switch (event.kind) {
     case WEFT_EVENT_CONNECT:
-        text += " connected";
+        text += udp ? " began" : " connected";
         break;
     case WEFT_EVENT_ACCEPT:
-        text += " accepted";
+        text += udp ? " began" : " accepted";
         break;
     case WEFT_EVENT_CLOSE:
-        text += fmt::format(" {}, {} bytes sent, {} received", detail.reset() ? "reset" : "closed", event.bytes_sent,
-                            event.bytes_received);
+        text += fmt::format(" {}, {} bytes sent, {} received",
+                            detail.reset() ? "reset"
+                            : udp          ? "fell silent"
+                                           : "closed",
+                            event.bytes_sent, event.bytes_received);
         break;
     case WEFT_EVENT_DENIED:
         text += " denied";

@@ -125,6 +125,21 @@ void add_counters(Families& out, const admin::Counters& read, const FlowRing::St
         .add({}, static_cast<double>(ring.seen));
 }
 
+/// UDP is not in Istio's metrics, which are of connections.
+void add_udp(Families& out, const std::vector<std::uint64_t>& c) {
+    out.counter("weft_udp_flows_opened_total", "UDP flows that workloads began (egress), or their peers (ingress).")
+        .add({{"direction", "egress"}}, at(c, WEFT_COUNTER_UDP_SENT_FIRST))
+        .add({{"direction", "ingress"}}, at(c, WEFT_COUNTER_UDP_RECEIVED_FIRST));
+    out.counter("weft_udp_flows_closed_total", "UDP flows that ended: udp_flow_timeout passed without a datagram.")
+        .add({}, at(c, WEFT_COUNTER_UDP_ENDED));
+    out.counter("weft_udp_bytes_total", "Payload bytes of UDP flows that ended, as their workload saw them.")
+        .add({{"direction", "sent"}}, at(c, WEFT_COUNTER_UDP_BYTES_SENT))
+        .add({{"direction", "received"}}, at(c, WEFT_COUNTER_UDP_BYTES_RECEIVED));
+    out.counter("weft_udp_datagrams_total", "Datagrams of UDP flows that ended, as their workload saw them.")
+        .add({{"direction", "sent"}}, at(c, WEFT_COUNTER_UDP_PACKETS_SENT))
+        .add({{"direction", "received"}}, at(c, WEFT_COUNTER_UDP_PACKETS_RECEIVED));
+}
+
 void add_access_log(Families& out, const AccessLog::Stats& log) {
     out.counter("weft_access_log_lines_total", "Lines of the access log, by what became of them.")
         .add({{"result", "written"}}, static_cast<double>(log.written))
@@ -316,6 +331,7 @@ std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource&
     const auto counters = view.counters();
     if (counters) {
         add_counters(out, *counters, ring.stats());
+        add_udp(out, counters->counters);
     }
     const auto maps = view.maps();
     if (maps) {

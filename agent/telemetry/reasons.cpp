@@ -35,6 +35,7 @@ bool reason_refuses(std::uint8_t reason) {
     case WEFT_REASON_SET_RETRIED:
     case WEFT_REASON_TRAFFIC_OTHER:
     case WEFT_REASON_TRAFFIC_LOST:
+    case WEFT_REASON_UDP_FLOW_FULL:
         return false;
     default:
         return true;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Counting: one line for each outcome off the normal path. Per CPU, so no atomics. */
+/*
+ * Counting: one line for each outcome off the normal path. Per CPU, but with atomics: a call of a process may be
+ * interrupted by a packet that counts the same, and a plain addition would then lose one.
+ */
 #ifndef WEFT_LIB_COUNT_BPF_H
 #define WEFT_LIB_COUNT_BPF_H
 
@@ -11,7 +14,7 @@ static __always_inline void count_reason(__u32 reason, __u32 direction)
 	__u64 *value = bpf_map_lookup_elem(&weft_drops, &index);
 
 	if (value)
-		*value += 1;
+		__sync_fetch_and_add(value, 1);
 }
 
 static __always_inline void count_add(__u32 counter, __u64 amount)
@@ -19,7 +22,7 @@ static __always_inline void count_add(__u32 counter, __u64 amount)
 	__u64 *value = bpf_map_lookup_elem(&weft_counters, &counter);
 
 	if (value)
-		*value += amount;
+		__sync_fetch_and_add(value, amount);
 }
 
 #endif

@@ -20,6 +20,8 @@ struct weft_packet {
 	__u8 tcp_flags;      /* byte 13 of the TCP header */
 	__u8 icmp_type;      /* 0 for protocols without */
 	bool later_fragment; /* not the first: it has no transport header */
+	__u16 transport;     /* UDP: where its header begins, from the network header on */
+	__u16 pad;
 };
 
 #define WEFT_TCP_SYN 0x02
@@ -91,6 +93,7 @@ static __noinline int packet_read(struct __sk_buff *skb, __u32 start, struct wef
 	packet->dport = 0;
 	packet->tcp_flags = 0;
 	packet->icmp_type = 0;
+	packet->transport = 0;
 	if (skb->protocol == bpf_htons(0x0800)) {
 		struct iphdr ip;
 
@@ -127,6 +130,8 @@ static __noinline int packet_read(struct __sk_buff *skb, __u32 start, struct wef
 			return -EINVAL;
 		break;
 	case IPPROTO_UDP:
+		packet->transport = (__u16)((__u32)offset - start);
+		break;
 	case IPPROTO_SCTP:
 		break;
 	default:

@@ -5,6 +5,7 @@
  */
 #include "lib/enforce.bpf.h"
 #include "lib/trace.bpf.h"
+#include "lib/udp_flow.bpf.h"
 
 /* Verdicts of cgroup_skb. On egress, 2 drops without telling the sender EPERM (it looks like a loss). */
 #define WEFT_PASS 1
@@ -146,9 +147,13 @@ static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 		pass = enforce_listener(&p, socket, workload);
 	else
 		pass = enforce_stream(&p, socket, workload);
-	if (pass)
+	if (pass) {
+		/* A raw socket is given copies, so it is no end of a flow. */
+		if (sk->type == SOCK_DGRAM && p.packet.proto == IPPROTO_UDP && !(config->flags & WEFT_CONFIG_UDP_OFF))
+			(void)udp_flow_seen(skb, &p, socket, workload);
 		return WEFT_PASS;
 	passage_report(&p, socket->netns, workload, WEFT_REASON_POLICY_DENIED);
+	}
 	return WEFT_DROP(direction);
 }
 

@@ -271,6 +271,8 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 old_state)
 	event->duration_ns = life;
 	event->bytes_sent = sent;
 	event->bytes_received = received;
+	event->packets_sent = ctx->segs_out;
+	event->packets_received = ctx->segs_in;
 	event->srtt_us = srtt_us;
 	event->retransmits = ctx->total_retrans;
 	event->flags |= ending(ctx, old_state);

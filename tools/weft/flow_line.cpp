@@ -58,7 +58,7 @@ const char* outcome(const flow::Flow& flow) {
     case Detail::ACCEPT:
         return "ACCEPTED";
     case Detail::CLOSE:
-        return flow.weft().reset() ? "RESET" : "CLOSED";
+        return flow.weft().reset() ? "RESET" : flow.l4().has_udp() ? "ENDED" : "CLOSED";
     case Detail::DENIED:
         return "DENIED";
     case Detail::NO_BACKEND:
@@ -81,6 +81,9 @@ std::string detail_text(const flow::Flow& flow) {
     if (detail.kind() == Detail::CLOSE) {
         add(fmt::format("sent={} received={}", bytes_text(static_cast<double>(detail.bytes_sent())),
                         bytes_text(static_cast<double>(detail.bytes_received()))));
+        if (detail.packets_sent() + detail.packets_received() > 0) {
+            add(fmt::format("packets={}/{}", detail.packets_sent(), detail.packets_received()));
+        }
         if (detail.ended_by() != Detail::END_UNKNOWN) {
             add(detail.ended_by() == Detail::SOURCE ? "by=source" : "by=destination");
         }

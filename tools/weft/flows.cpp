@@ -251,12 +251,13 @@ void add_flows_command(CLI::App& weft, Globals& globals) {
         ->transform(CLI::CheckedTransformer(kFormats).description(""))
         ->option_text("FORMAT");
     command->add_flag("--no-headers", globals.no_headers, "Leave out the line of column names");
-    command->footer("A flow: TIME SOURCE \u2192 DESTINATION PROTOCOL [mtls] OUTCOME DETAIL, where mtls says that its "
-                    "bytes cross the\n"
-                    "wire by mutual TLS, and OUTCOME is ALLOWED (connect), ACCEPTED, CLOSED, RESET, DENIED (by policy "
-                    "or a full map)\n"
-                    "or REFUSED (no backend).\n"
-                    "Options that are given several times mean any of the values.");
+    command->footer(
+        "A flow: TIME SOURCE \u2192 DESTINATION PROTOCOL [mtls] OUTCOME DETAIL, where mtls says that its "
+        "bytes cross the\n"
+        "wire by mutual TLS, and OUTCOME is ALLOWED (connect), ACCEPTED, CLOSED, RESET, ENDED (UDP), DENIED (by policy "
+        "or a full map)\n"
+        "or REFUSED (no backend).\n"
+        "Options that are given several times mean any of the values.");
     command->callback([&globals, o] { run(globals, *o); });
 }
 

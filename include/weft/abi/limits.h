@@ -18,6 +18,9 @@
 /* A UDP flow without a packet for this long is forgotten; its next reply is judged like a new packet. */
 #define WEFT_UDP_IDLE_SECONDS 60
 
+/* UDP flows that are followed at one moment; datagrams of one beyond it pass untold, and are counted. */
+#define WEFT_UDP_FLOW_ENTRIES 65536
+
 /* Bytes of the flow event ring; events beyond it are lost and counted. */
 #define WEFT_EVENT_RING_BYTES (1u << 20)
 

@@ -196,7 +196,7 @@ TEST_F(Hubble, DeliveredAndLostAreExactlyWhatWasProduced) {
     const auto told = count(follower.read());
     EXPECT_EQ(told.flows + told.kernel + told.overwritten, produced());
     EXPECT_EQ(told.kernel, lost());
-    EXPECT_GT(told.overwritten, 0U) << "6,898 events fit into the kernel's ring, 500 into the agent's";
+    EXPECT_GT(told.overwritten, 0U) << "5,957 events fit into the kernel's ring, 500 into the agent's";
     for (const auto& one : follower.read()) {
         if (one.contains("lost_events") && one["lost_events"]["source"] == 1) {
             EXPECT_LT(one["lost_events"]["first"].get<std::string>(), one["lost_events"]["last"].get<std::string>());

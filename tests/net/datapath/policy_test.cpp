@@ -242,6 +242,10 @@ TEST_P(PolicyTest, ConnectAcceptAndCloseAreReported) {
                 closed = true;
                 EXPECT_EQ(event.bytes_sent, 5U);
                 EXPECT_EQ(event.bytes_received, 0U);
+                EXPECT_GE(event.packets_sent, 3U) << "SYN, ACK, and the payload";
+                EXPECT_GE(event.packets_received, 2U) << "SYN with ACK, and an ACK";
+                EXPECT_LE(event.packets_sent + event.packets_received, 20U);
+                EXPECT_EQ(event.idle_ns, 0U);
             } else if (event.kind == WEFT_EVENT_CLOSE) {
                 EXPECT_EQ(event.bytes_sent, 0U);
                 EXPECT_EQ(event.bytes_received, 5U);

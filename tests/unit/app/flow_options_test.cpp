@@ -78,5 +78,11 @@ TEST_F(FlowOptionsTest, AccessLog) {
                 HasSubstr("must be a mapping of namespaces to PERCENT"));
 }
 
+TEST_F(FlowOptionsTest, UdpTimeout) {
+    EXPECT_EQ(parsed("")->options.udp_flow_timeout, std::chrono::seconds(60));
+    EXPECT_EQ(parsed("udp_flow_timeout: 0\n")->options.udp_flow_timeout, std::chrono::seconds(0));
+    EXPECT_THAT(fault("udp_flow_timeout: 3601\n"), HasSubstr("number from 0 to 3600"));
+}
+
 } // namespace
 } // namespace weft::app

@@ -73,6 +73,23 @@ TEST(AccessLine, OfAConnectionThatEnded) {
     EXPECT_EQ(line_of(event(WEFT_EVENT_CONNECT, WEFT_EGRESS)), json()) << "its end will tell";
 }
 
+TEST(AccessLine, OfAUdpFlowThatEnded) {
+    auto e = closing(WEFT_EGRESS);
+    e.local.proto = e.remote.proto = e.asked.proto = 17;
+    e.time_ns = 65'000'000'000;
+    e.idle_ns = 60'000'000'000;
+    e.packets_sent = 3;
+    e.packets_received = 4;
+    const auto line = line_of(e);
+    EXPECT_EQ(line["protocol"], "UDP");
+    EXPECT_EQ(line["start_time"], "1970-01-01T00:00:03.500Z") << "the silence before its end is not part of it";
+    EXPECT_EQ(line["duration"], 2500);
+    EXPECT_EQ(line["packets_received"], 3) << "from the client";
+    EXPECT_EQ(line["packets_sent"], 4);
+    EXPECT_FALSE(line.contains("ended_by")) << "nobody ended it";
+    EXPECT_FALSE(line.contains("rtt_us"));
+}
+
 TEST(AccessLine, OfResetsAndDenialsAndMutualTls) {
     auto e = closing(WEFT_EGRESS);
     e.flags |= WEFT_EVENT_RESET;
