@@ -12,15 +12,16 @@
 
 #include "agent/admin/decode_text.hpp"
 #include "agent/telemetry/reasons.hpp"
+#include "weft/abi/accel.h"
 #include "weft/abi/endpoint.h"
 #include "weft/abi/event.h"
 #include "weft/abi/mesh.h"
 #include "weft/abi/policy.h"
+#include "weft/abi/rule_drops.h"
 #include "weft/abi/service.h"
 #include "weft/abi/socket.h"
 #include "weft/abi/traffic.h"
 #include "weft/abi/udp_flow.h"
-#include "weft/abi/accel.h"
 #include "weft/base/content_hash.hpp"
 
 namespace weft::admin {
@@ -347,6 +348,17 @@ constexpr Known kMaps[] = {
          return DecodedEntry{shown<std::uint64_t>(k, [&](std::uint64_t id) { return "service=" + n.service(id); }),
                              u32_text(v)};
      }},
+    {{"weft_rule_drops", "kernel", "denials by the policies that isolate"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_rule_drops_key>(k,
+                                                        [&](const auto& key) {
+                                                            return fmt::format(
+                                                                "policy={} {} {}", n.policy(key.policy),
+                                                                telemetry::reason_label(key.reason),
+                                                                telemetry::direction_label(key.direction));
+                                                        }),
+                             shown<std::uint64_t>(v, [](std::uint64_t c) { return fmt::format("denied={}", c); })};
+     }},
     {{"weft_service", "agent", "addresses that applications dial and the services behind them"},
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{end_text(n, k), shown<weft_service>(v, [&](const auto& s) { return service_text(n, s); })};
@@ -372,18 +384,6 @@ constexpr Known kMaps[] = {
                                                      }),
                              shown<weft_traffic>(v, traffic_text)};
      }},
-    {{"weft_udp_nat", "kernel", "translation of unconnected UDP, both ways"},
-     [](const Namer& n, Bytes k, Bytes v) {
-         return DecodedEntry{shown<weft_udp_nat_key>(
-                                 k,
-                                 [&](const auto& key) {
-                                     return fmt::format("socket={} {} {}", key.socket,
-                                                        key.kind == WEFT_UDP_FORWARD ? "to" : "from", n.end(key.peer));
-                                 }),
-                             shown<weft_udp_nat>(v, [&](const auto& nat) {
-                                 return fmt::format("{} service={}", n.end(nat.peer), n.service(nat.service));
-                             })};
-     }},
     {{"weft_udp_flow", "kernel", "UDP flows that go on, and what they carried so far"},
      [](const Namer& n, Bytes k, Bytes v) {
          return DecodedEntry{
@@ -397,6 +397,18 @@ constexpr Known kMaps[] = {
                                     telemetry::direction_label(f.direction), n.service(f.service), f.bytes_sent,
                                     f.bytes_received, f.packets_sent, f.packets_received);
              })};
+     }},
+    {{"weft_udp_nat", "kernel", "translation of unconnected UDP, both ways"},
+     [](const Namer& n, Bytes k, Bytes v) {
+         return DecodedEntry{shown<weft_udp_nat_key>(
+                                 k,
+                                 [&](const auto& key) {
+                                     return fmt::format("socket={} {} {}", key.socket,
+                                                        key.kind == WEFT_UDP_FORWARD ? "to" : "from", n.end(key.peer));
+                                 }),
+                             shown<weft_udp_nat>(v, [&](const auto& nat) {
+                                 return fmt::format("{} service={}", n.end(nat.peer), n.service(nat.service));
+                             })};
      }},
     {{"weft_udp_track", "kernel", "UDP flows that were allowed one way, so that replies pass"},
      [](const Namer& n, Bytes k, Bytes v) {

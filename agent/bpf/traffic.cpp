@@ -41,6 +41,7 @@ Result<std::unique_ptr<TrafficMaps>> TrafficMaps::open(const Datapath& datapath)
     WEFT_ASSIGN(maps->sums_, own_map(datapath, "weft_traffic"));
     WEFT_ASSIGN(maps->others_, own_map(datapath, "weft_others"));
     WEFT_ASSIGN(maps->durations_, own_map(datapath, "weft_durations"));
+    WEFT_ASSIGN(maps->rule_drops_, RuleDropsMap::open(datapath));
     WEFT_ASSIGN(const int program, datapath.program_fd("weft_forget"));
     WEFT_ASSIGN(maps->forget_, duplicate(program));
     return maps;

@@ -319,7 +319,7 @@ void add_durations(Families& out, const std::vector<weft_histogram>& all) {
 } // namespace
 
 std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
-                         const AccessLog* log, TrafficNames& names) {
+                         const AccessLog* log, TrafficNames& names, RuleDropsNames& rules) {
     Families out;
     add_state(out, view);
     if (const auto mesh = view.mesh(); mesh) {
@@ -341,11 +341,21 @@ std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource&
     if (durations) {
         add_durations(out, *durations);
     }
+    const auto denials = traffic.rule_drops();
+    if (denials) {
+        out.counter("weft_rule_drops_total",
+                    "Connects and packets that policy denied, by the policies that isolate the workload.");
+        for (const auto& one : rules.series(*view.desired(), *denials)) {
+            out.add({{"reason", one.reason}, {"direction", one.direction}, {"rule", one.rule}},
+                    static_cast<double>(one.count));
+        }
+    }
     const auto sums = traffic.read();
     out.gauge("weft_scrape_failed", "1 when this part of the page could not be read from the kernel and is missing.")
         .add({{"part", "counters"}}, counters ? 0 : 1)
         .add({{"part", "maps"}}, maps ? 0 : 1)
         .add({{"part", "durations"}}, durations ? 0 : 1)
+        .add({{"part", "rules"}}, denials ? 0 : 1)
         .add({{"part", "traffic"}}, sums ? 0 : 1);
     auto page = prometheus::TextSerializer().Serialize(out.take());
     if (sums) {

@@ -7,16 +7,17 @@
 
 #include "agent/admin/view.hpp"
 #include "agent/telemetry/flow_ring.hpp"
+#include "agent/telemetry/rule_drops.hpp"
 #include "agent/telemetry/traffic_names.hpp"
 
 namespace weft::telemetry {
 
 class AccessLog;
 
-/// The page of metrics now, in Prometheus' text format 0.0.4. `names` learns from what is printed; `log` is null
-/// where there is no access log.
+/// The page of metrics now, in Prometheus' text format 0.0.4. `names` and `rules` learn from what is printed; `log` is
+/// null where there is no access log.
 /// Thread: one at a time with the same `names`.
 std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
-                         const AccessLog* log, TrafficNames& names);
+                         const AccessLog* log, TrafficNames& names, RuleDropsNames& rules);
 
 } // namespace weft::telemetry

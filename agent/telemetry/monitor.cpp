@@ -19,6 +19,7 @@ namespace {
 struct Scrapes {
     Scrapes(const std::string& trust_domain, const std::string& cluster) : names(trust_domain, cluster) {}
     TrafficNames names;
+    RuleDropsNames rules;
     std::mutex mutex;
 };
 
@@ -60,7 +61,7 @@ Result<Monitor> Monitor::start(const MonitorOptions& options, const admin::Agent
     pages["/metrics"] = [scrapes, &view, &traffic, &ring, log = options.access_log] {
         const std::lock_guard lock(scrapes->mutex);
         return HttpPage{.type = "text/plain; version=0.0.4; charset=utf-8",
-                        .body = metrics_page(view, traffic, ring, log, scrapes->names)};
+                        .body = metrics_page(view, traffic, ring, log, scrapes->names, scrapes->rules)};
     };
     pages["/healthz"] = [&pulse] {
         return probe(pulse.alive(Pulse::Clock::now()), "the control loop has stood still for 30 s");

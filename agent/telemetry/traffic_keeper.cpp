@@ -28,6 +28,10 @@ std::vector<weft_traffic_key> TrafficKeeper::due(const compiler::DesiredState& d
 }
 
 Result<> TrafficKeeper::tick(const compiler::DesiredState& desired, Clock::time_point now) {
+    WEFT_ASSIGN(const auto denials, maps_.rule_drops());
+    for (const auto& key : rule_drops_.due(desired, denials, now)) {
+        WEFT_TRY(maps_.forget(key));
+    }
     WEFT_ASSIGN(const auto all, maps_.read());
     std::map<std::uint64_t, std::size_t> left; // sums by workload
     for (const auto& one : all) {

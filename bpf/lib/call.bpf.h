@@ -5,6 +5,7 @@
 
 #include "lib/event.bpf.h"
 #include "lib/policy.bpf.h"
+#include "lib/rule_drops.bpf.h"
 #include "lib/select_backend.bpf.h"
 #include "lib/socket.bpf.h"
 
@@ -36,6 +37,7 @@ static __always_inline void call_report(const struct weft_call *call, const stru
 	struct weft_event *event;
 
 	count_reason(reason, WEFT_EGRESS);
+	(void)count_rule(workload, reason, WEFT_EGRESS);
 	event = event_begin(kind, reason, WEFT_EGRESS);
 	if (!event)
 		return;

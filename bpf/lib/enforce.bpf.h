@@ -9,6 +9,7 @@
 #include "lib/event.bpf.h"
 #include "lib/packet.bpf.h"
 #include "lib/policy.bpf.h"
+#include "lib/rule_drops.bpf.h"
 #include "lib/socket.bpf.h"
 #include "lib/track.bpf.h"
 
@@ -54,6 +55,7 @@ static __always_inline void passage_report(const struct weft_passage *p, __u64 n
 	struct weft_event *event;
 
 	count_reason(reason, p->direction);
+	(void)count_rule(workload, reason, p->direction);
 	event = event_begin(WEFT_EVENT_DENIED, reason, p->judged);
 	if (!event)
 		return;

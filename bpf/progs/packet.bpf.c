@@ -111,6 +111,7 @@ static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 		if (stream && !listening && socket->verdict == WEFT_VERDICT_DENY &&
 		    socket->revision == config->revision) {
 			count_reason(WEFT_REASON_POLICY_DENIED, direction);
+			(void)count_rule(endpoint_of(socket), WEFT_REASON_POLICY_DENIED, direction);
 			return WEFT_DROP(direction);
 		}
 		workload = endpoint_of(socket);
@@ -152,8 +153,8 @@ static __always_inline int packet_any(struct __sk_buff *skb, __u8 direction)
 		if (sk->type == SOCK_DGRAM && p.packet.proto == IPPROTO_UDP && !(config->flags & WEFT_CONFIG_UDP_OFF))
 			(void)udp_flow_seen(skb, &p, socket, workload);
 		return WEFT_PASS;
-	passage_report(&p, socket->netns, workload, WEFT_REASON_POLICY_DENIED);
 	}
+	passage_report(&p, socket->netns, workload, WEFT_REASON_POLICY_DENIED);
 	return WEFT_DROP(direction);
 }
 

@@ -33,7 +33,8 @@
 	X(ACCEL_FULL, "accel-full", "no room to join two sockets of this node: their connection stays with TCP")    \
 	X(ACCEL_LEFT, "accel-left", "joined connection went back to TCP: unread data, policy, option or peer gone") \
 	X(ACCEL_ULP, "accel-ulp", "TCP_ULP on a joined socket: refused, as kernels break one or the other")         \
-	X(UDP_FLOW_FULL, "udp-flow-full", "too many UDP flows: datagram passed, but is part of no flow's report")
+	X(UDP_FLOW_FULL, "udp-flow-full", "too many UDP flows: datagram passed, but is part of no flow's report")   \
+	X(RULE_DROPS_FULL, "rule-drops-full", "too many policy classes deny: denial is in no weft_rule_drops_total")
 
 #define WEFT_REASON_ENUM(name, label, help) WEFT_REASON_##name,
 enum weft_reason { WEFT_REASONS(WEFT_REASON_ENUM) WEFT_REASON_COUNT };

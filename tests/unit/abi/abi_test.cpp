@@ -12,6 +12,7 @@
 #include "weft/abi/mesh.h"
 #include "weft/abi/policy.h"
 #include "weft/abi/reasons.h"
+#include "weft/abi/rule_drops.h"
 #include "weft/abi/service.h"
 #include "weft/abi/socket.h"
 #include "weft/abi/test_run.h"
@@ -23,14 +24,14 @@ namespace {
 template <typename... T>
 constexpr bool kNoPadding = (std::has_unique_object_representations_v<T> && ...);
 
-static_assert(
-    kNoPadding<weft_addr, weft_addr_port, weft_endpoint, weft_service, weft_slot_key, weft_slot, weft_maglev_key,
-               weft_maglev_chunk, weft_member_key, weft_affinity_key, weft_affinity, weft_udp_nat_key, weft_udp_nat,
-               weft_peer, weft_cidr_key, weft_policy_key, weft_policy_entry, weft_ports_key, weft_socket,
-               weft_udp_track_key, weft_udp_track, weft_conn, weft_mesh_key, weft_mesh_dial, weft_mesh_peer,
-               weft_mesh_listen_key, weft_event, weft_config, weft_run_select, weft_run_decide, weft_traffic_key,
-               weft_traffic, weft_others, weft_counted, weft_forget_args, weft_histogram, weft_accel_tuple,
-               weft_accel_offer, weft_accel_pair, weft_accel, weft_udp_flow_key, weft_udp_flow, weft_udp_sweep>);
+static_assert(kNoPadding<weft_addr, weft_addr_port, weft_endpoint, weft_service, weft_slot_key, weft_slot,
+                         weft_maglev_key, weft_maglev_chunk, weft_member_key, weft_affinity_key, weft_affinity,
+                         weft_udp_nat_key, weft_udp_nat, weft_peer, weft_cidr_key, weft_policy_key, weft_policy_entry,
+                         weft_ports_key, weft_socket, weft_udp_track_key, weft_udp_track, weft_conn, weft_mesh_key,
+                         weft_mesh_dial, weft_mesh_peer, weft_mesh_listen_key, weft_event, weft_config, weft_run_select,
+                         weft_run_decide, weft_traffic_key, weft_traffic, weft_others, weft_counted, weft_forget_args,
+                         weft_histogram, weft_accel_tuple, weft_accel_offer, weft_accel_pair, weft_accel,
+                         weft_udp_flow_key, weft_udp_flow, weft_udp_sweep, weft_rule_drops_key>);
 
 TEST(Abi, OffsetsAreThoseTheKernelProgramsUse) {
     EXPECT_EQ(offsetof(weft_endpoint, flags), 56U);

@@ -60,6 +60,10 @@ public:
         connect.sum_us = 1500;
         return out;
     }
+    [[nodiscard]] Result<std::vector<bpf::RuleDrops>> rule_drops() const override {
+        const weft_rule_drops_key key{admin_test::kPolicy, WEFT_REASON_POLICY_DENIED, WEFT_INGRESS, {}};
+        return std::vector{bpf::RuleDrops{key, 4}};
+    }
 };
 
 /// An agent's pages, served.
@@ -90,6 +94,9 @@ TEST(Metrics, ShowsCountersDropsAndMaps) {
     EXPECT_THAT(page, HasSubstr("weft_drops_total{reason=\"policy-denied\",direction=\"egress\"} 3"));
     EXPECT_THAT(page, testing::Not(HasSubstr("weft_drops_total{reason=\"event-lost\"")));
     EXPECT_THAT(page, HasSubstr("weft_events_lost_total{reason=\"kernel-ring\"} 4"));
+    EXPECT_THAT(
+        page,
+        HasSubstr("weft_rule_drops_total{reason=\"policy-denied\",direction=\"ingress\",rule=\"pay/allow-web\"} 4"));
     EXPECT_THAT(page, HasSubstr("weft_map_entries{map=\"weft_service\"} 1"));
     EXPECT_THAT(page, HasSubstr("weft_map_capacity{map=\"weft_service\"} 4"));
     EXPECT_THAT(page, HasSubstr("weft_drift_entries_total{map=\"weft_service\"} 2"));
