@@ -7,6 +7,7 @@
 #include <limits>
 #include <set>
 
+#include <google/protobuf/util/field_mask_util.h>
 #include <google/protobuf/util/time_util.h>
 
 #include "agent/telemetry/flow_filter.hpp"
@@ -14,6 +15,7 @@
 namespace weft::admin {
 namespace {
 
+using google::protobuf::util::FieldMaskUtil;
 using google::protobuf::util::TimeUtil;
 using telemetry::FlowPtr;
 using telemetry::FlowRing;
@@ -34,12 +36,25 @@ bool before(const google::protobuf::Timestamp& a, const google::protobuf::Timest
 
 class Sender {
 public:
-    Sender(const std::string& node, const std::function<bool(const observer::GetFlowsResponse&)>& send)
-        : node_(node), send_(send) {}
+    Sender(const std::string& node, const observer::GetFlowsRequest& request,
+           const std::function<bool(const observer::GetFlowsResponse&)>& send)
+        : node_(node), send_(send) {
+        const auto& mask = request.has_field_mask() ? request.field_mask() : request.experimental().field_mask();
+        masked_ = mask.paths_size() > 0;
+        for (const auto& path : mask.paths()) {
+            if (FieldMaskUtil::IsValidPath<flow::Flow>(path)) { // a field that we never fill has nothing to show
+                mask_.add_paths(path);
+            }
+        }
+    }
 
     bool flow(const FlowPtr& flow) const {
         observer::GetFlowsResponse response;
-        *response.mutable_flow() = *flow;
+        if (masked_) {
+            FieldMaskUtil::MergeMessageTo(*flow, mask_, {}, response.mutable_flow());
+        } else {
+            *response.mutable_flow() = *flow;
+        }
         response.set_node_name(node_);
         *response.mutable_time() = flow->time();
         return send_(response);
@@ -74,6 +89,8 @@ private:
 
     const std::string& node_;
     const std::function<bool(const observer::GetFlowsResponse&)>& send_;
+    bool masked_ = false;
+    google::protobuf::FieldMask mask_;
 };
 
 /// What a request asks for.
@@ -139,7 +156,7 @@ Result<> stream_flows(const FlowRing& ring, const observer::GetFlowsRequest& req
                       const std::function<bool(const observer::GetFlowsResponse&)>& send,
                       const std::function<bool()>& go_on) {
     WEFT_ASSIGN(const auto wish, Wish::make(request));
-    const Sender sender(node_name, send);
+    const Sender sender(node_name, request, send);
     const auto held = ring.read(1, std::numeric_limits<std::size_t>::max());
     if (wish.old_ones()) {
         const auto chosen = wish.choose(held);

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <initializer_list>
 
+#include "agent/app/option_keys.hpp"
 #include "agent/app/option_values.hpp"
 
 namespace weft::app {
@@ -227,10 +229,7 @@ private:
     [[nodiscard]] Result<> access_log() const {
         const auto& log = options_.access_log;
         if (log.empty()) {
-            if (!options_.access_log_sampling.empty()) {
-                return wrong("access_log_sampling", "is for access_log; give that, too, or remove it");
-            }
-            return {};
+            return nothing_of("access_log", {"access_log_max_size", "access_log_files", "access_log_sampling"});
         }
         if (!options_.flow_events) {
             return wrong("access_log", "is written from flow events, which {} turns off; remove one of them",
@@ -240,6 +239,17 @@ private:
         std::error_code error;
         if (log != "stdout" && !std::filesystem::is_directory(folder, error)) {
             return wrong("access_log", "'{}' is no folder; make it", folder.string());
+        }
+        return {};
+    }
+
+    /// None of `keys`, which do nothing without `main`, has another value than where nobody says anything.
+    [[nodiscard]] Result<> nothing_of(std::string_view main, std::initializer_list<std::string_view> keys) const {
+        for (const auto key : keys) {
+            const auto known = std::ranges::find(option_keys(), key, &Key::name);
+            if (known != option_keys().end() && known->get(options_) != known->get(Options())) {
+                return wrong(key, "is for {}; give that, too, or remove it", main);
+            }
         }
         return {};
     }

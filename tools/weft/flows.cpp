@@ -5,10 +5,12 @@
 #include <ctime>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <google/protobuf/util/time_util.h>
 
 #include "tools/weft/client.hpp"
 #include "tools/weft/flow_line.hpp"
+#include "tools/weft/flow_reasons.hpp"
 #include "tools/weft/page.hpp"
 
 namespace weft::cli {
@@ -133,6 +135,10 @@ observer::GetFlowsRequest make_request(const Options& o) {
         base.add_verdict(parse_verdict(verdict));
     }
     for (const auto& reason : o.reasons) {
+        if (!flow_reasons().contains(reason)) {
+            fail(kUsage,
+                 fmt::format("--reason: no flow has '{}'; known are {}", reason, fmt::join(flow_reasons(), ", ")));
+        }
         base.mutable_weft()->add_reason(reason);
     }
     for (const auto& identity : o.identities) {

@@ -3,6 +3,8 @@
 // without being told.
 #include <signal.h>
 
+#include <filesystem>
+
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <gmock/gmock.h>
@@ -301,6 +303,29 @@ TEST_F(HubbleOverTcp, AnswersOnlyCertificatesOfItsAuthority) {
     ASSERT_EQ(admin.size(), 1U);
     EXPECT_THAT(admin[0].get<std::string>(), StartsWith("error 12 ")) << "UNIMPLEMENTED: only flows are served here";
     EXPECT_EQ(ask(with(right, "status")).size(), 1U) << "it goes on answering";
+}
+
+TEST_F(HubbleOverTcp, TakesChangedFilesWithoutARestart) {
+    start({"--flow-address", "0.0.0.0:4244", "--flow-tls-cert", file("server.crt"), "--flow-tls-key",
+           file("server.key"), "--flow-tls-ca", file("ca.crt")});
+    const auto answered = [&](const std::string& ca, const std::string& client) {
+        const auto got = ask({"--ca", file(ca + ".crt"), "--cert", file(client + ".crt"), "--key",
+                              file(client + ".key"), "--name", "one", "status"});
+        return got.size() == 1 && got[0].is_object();
+    };
+    ASSERT_TRUE(until([&] { return answered("ca", "client"); }));
+    ASSERT_FALSE(answered("other", "stranger"));
+    // As a renewal does it: new files under the old names, each whole at once.
+    certificate("renewed", "other", "one");
+    for (const auto& [from, to] :
+         {std::pair("renewed.crt", "server.crt"), {"renewed.key", "server.key"}, {"other.crt", "ca.new"}}) {
+        std::filesystem::copy_file(file(from), file(to) + ".tmp");
+        std::filesystem::rename(file(to) + ".tmp", file(to));
+    }
+    std::filesystem::rename(file("ca.new"), file("ca.crt"));
+    EXPECT_TRUE(until([&] { return answered("other", "stranger"); }, 30)) << world.log();
+    EXPECT_FALSE(answered("other", "client")) << "its authority is not believed any more";
+    EXPECT_EQ(agent->stop(), 0);
 }
 
 TEST_F(HubbleOverTcp, FilesThatCannotServeStopTheAgentWithTheirName) {

@@ -56,6 +56,38 @@ TEST_F(Observer, SendsNewestOrOldest) {
     EXPECT_EQ(ask(), (Numbers{3, 4}));
 }
 
+TEST_F(Observer, SendsOnlyTheFieldsOfAMask) {
+    add(1);
+    const auto only = [&] {
+        flow::Flow got;
+        const auto done = stream_flows(
+            ring, request, "a",
+            [&](const observer::GetFlowsResponse& r) {
+                EXPECT_EQ(r.node_name(), "a") << "the mask is of the flow";
+                EXPECT_TRUE(r.has_time());
+                got = r.flow();
+                return true;
+            },
+            [] { return false; });
+        EXPECT_TRUE(done.has_value());
+        return got;
+    };
+    flow::Flow wanted;
+    wanted.mutable_source()->set_pod_name("web-1");
+    wanted.set_verdict(flow::FORWARDED);
+    request.mutable_field_mask()->add_paths("source.pod_name");
+    request.mutable_field_mask()->add_paths("verdict");
+    request.mutable_field_mask()->add_paths("l7.http"); // Hubble has it, no flow of ours does
+    EXPECT_EQ(only().SerializeAsString(), wanted.SerializeAsString());
+    *request.mutable_experimental()->mutable_field_mask() = request.field_mask();
+    request.clear_field_mask();
+    EXPECT_EQ(only().SerializeAsString(), wanted.SerializeAsString());
+    request.mutable_experimental()->mutable_field_mask()->clear_paths();
+    EXPECT_TRUE(only().has_l4());
+    request.mutable_field_mask()->add_paths("no_such_field");
+    EXPECT_EQ(only().ByteSizeLong(), 0U);
+}
+
 TEST_F(Observer, FollowSkipsTheOldUnlessAsked) {
     add(2);
     request.set_follow(true);

@@ -67,6 +67,9 @@ TEST_F(FlowOptionsTest, AccessLog) {
                 AllOf(StartsWith(file + ":1: access_log"), HasSubstr(file + ":2: flow_events")));
     EXPECT_THAT(fault("access_log_sampling: {shop: 3}\n"),
                 AllOf(StartsWith(file + ":1: access_log_sampling"), HasSubstr("give that, too")));
+    for (const auto* key : {"access_log_max_size: 65", "access_log_files: 0"}) {
+        EXPECT_THAT(fault(key), AllOf(StartsWith(file + ":1: access_log_"), HasSubstr("give that, too, or remove it")));
+    }
     const auto sampled = parsed("access_log: stdout\naccess_log_sampling: {shop: 10, '*': 50}\n");
     ASSERT_TRUE(sampled.has_value()) << sampled.error().message();
     EXPECT_EQ(sampled->options.access_log_sampling, (std::map<std::string, unsigned>{{"shop", 10}, {"*", 50}}));
