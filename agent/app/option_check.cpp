@@ -10,6 +10,7 @@
 
 #include "agent/app/option_keys.hpp"
 #include "agent/app/option_values.hpp"
+#include "agent/otlp/endpoint.hpp"
 
 namespace weft::app {
 namespace {
@@ -34,7 +35,8 @@ public:
         WEFT_TRY(addresses());
         WEFT_TRY(dialled());
         WEFT_TRY(flow_listener());
-        return access_log();
+        WEFT_TRY(access_log());
+        return otlp();
     }
 
 private:
@@ -250,6 +252,47 @@ private:
             if (known != option_keys().end() && known->get(options_) != known->get(Options())) {
                 return wrong(key, "is for {}; give that, too, or remove it", main);
             }
+        }
+        return {};
+    }
+
+    [[nodiscard]] Result<> otlp() const {
+        if (options_.otlp_endpoint.empty()) {
+            return nothing_of("otlp_endpoint",
+                              {"otlp_plaintext", "otlp_ca", "otlp_cert", "otlp_key", "otlp_headers_file",
+                               "otlp_resource", "otlp_signals", "otlp_sampling", "otlp_queue"});
+        }
+        const auto endpoint = otlp::parse_endpoint(options_.otlp_endpoint);
+        if (!endpoint) {
+            return wrong("otlp_endpoint", "{}", endpoint.error().message());
+        }
+        if (!options_.flow_events) {
+            return wrong("otlp_endpoint", "is fed by flow events, which {} turns off; remove one of them",
+                         where("flow_events"));
+        }
+        if (!endpoint->tls && endpoint->leaves_node && !options_.otlp_plaintext) {
+            return wrong("otlp_endpoint",
+                         "'{}' would send who talks to whom in plaintext to another machine; write https://, or set "
+                         "otlp_plaintext to true",
+                         options_.otlp_endpoint);
+        }
+        for (const auto& [key, file] : {std::pair("otlp_ca", &options_.otlp_ca),
+                                        {"otlp_cert", &options_.otlp_cert},
+                                        {"otlp_key", &options_.otlp_key},
+                                        {"otlp_headers_file", &options_.otlp_headers_file}}) {
+            if (file->empty()) {
+                continue;
+            }
+            if (!endpoint->tls && std::string_view(key) != "otlp_headers_file") {
+                return wrong(key, "is for https:// in {}; change that, or remove it", where("otlp_endpoint"));
+            }
+            if (::access(file->c_str(), R_OK) != 0) {
+                return wrong(key, "'{}' cannot be read; put the file there", *file);
+            }
+        }
+        if (options_.otlp_cert.empty() != options_.otlp_key.empty()) {
+            const bool cert = options_.otlp_key.empty();
+            return wrong(cert ? "otlp_cert" : "otlp_key", "needs {}, too", cert ? "otlp_key" : "otlp_cert");
         }
         return {};
     }

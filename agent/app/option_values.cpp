@@ -82,6 +82,22 @@ Result<> set_by_domain(std::map<std::string, std::string>& target, const std::st
     return {};
 }
 
+Result<> set_by_name(std::map<std::string, std::string>& target, const std::string& text) {
+    std::map<std::string, std::string> read;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        const auto equals = word.find('=');
+        if (equals == std::string::npos || equals == 0 || equals + 1 == word.size()) {
+            return invalid("'{}' is not NAME=VALUE", word);
+        }
+        if (!read.emplace(word.substr(0, equals), word.substr(equals + 1)).second) {
+            return invalid("'{}' stands there twice; give it once", word.substr(0, equals));
+        }
+    }
+    target = std::move(read);
+    return {};
+}
+
 Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std::string& text) {
     std::map<std::string, std::string> texts;
     WEFT_TRY(set_by_domain(texts, text));

@@ -28,6 +28,8 @@ Result<> set_by_domain(std::map<std::string, std::string>& target, const std::st
 /// The same, each value a list of prefixes, separated by commas.
 Result<> set_blocks(std::map<std::string, std::vector<Cidr>>& target, const std::string& text);
 
+/// The same, by any name.
+Result<> set_by_name(std::map<std::string, std::string>& target, const std::string& text);
 /// An absolute path, "stdout" or nothing.
 Result<> set_log_file(std::string& target, const std::string& text);
 /// "NAMESPACE=PERCENT NAMESPACE=PERCENT", 0 to 100; "*" is every other namespace.

@@ -79,7 +79,9 @@ Result<std::string> value_in_file(const Key& key, const YAML::Node& value) {
         }
         const auto equals = key.value.find('=');
         return invalid("must be a mapping of {} to {} without spaces",
-                       key.value.substr(0, equals) == "NAMESPACE" ? "namespaces" : "trust domains",
+                       key.value.substr(0, equals) == "NAMESPACE" ? "namespaces"
+                       : key.value.substr(0, equals) == "NAME"    ? "names"
+                                                                  : "trust domains",
                        key.value.substr(equals + 1));
     }
     return invalid("must be a single value");

@@ -54,6 +54,14 @@ struct Options {
     long access_log_max_size = 64; ///< MiB of one file
     long access_log_files = 5;     ///< full files that are kept
     std::map<std::string, unsigned> access_log_sampling; ///< namespace, or "*" for the others, to percent
+    std::string otlp_endpoint; ///< http://, https:// or unix:// of an OTLP receiver; empty: none
+    bool otlp_plaintext = false; ///< http:// may leave the node
+    std::string otlp_ca, otlp_cert, otlp_key; ///< PEM files of that connection: receiver's roots, own chain and key
+    std::string otlp_headers_file; ///< lines NAME: VALUE for each request
+    std::map<std::string, std::string> otlp_resource; ///< attributes of the resource, beside the agent's own
+    std::string otlp_signals = "both"; ///< "both", "logs" or "spans"
+    std::map<std::string, unsigned> otlp_sampling; ///< as access_log_sampling
+    std::size_t otlp_queue = 8192; ///< records of one signal that may wait
 };
 
 /// What the command line asked for beside running.

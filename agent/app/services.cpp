@@ -71,7 +71,8 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
         const telemetry::MonitorOptions monitor{.address = options.metrics_address,
                                                 .trust_domain = options.trust_domain,
                                                 .cluster = options.cluster_name,
-                                                .access_log = self.access_log_.get()};
+                                                .access_log = self.access_log_.get(),
+                                                .otlp = self.otlp_.get()};
         WEFT_ASSIGN(self.monitor_,
                     telemetry::Monitor::start(monitor, *self.view_, *self.traffic_, self.flows_, self.pulse_));
     }
@@ -83,8 +84,8 @@ Result<std::unique_ptr<Services>> Services::start(const Options& options, Loop& 
     }
     WEFT_TRY(loop.watch(self.ring_.fd(), [&self] { self.read_events(); }));
     loop.every(kEventTick, [&self] { self.read_events(); });
-    loop.every(telemetry::Pulse::kInterval, [&self] { self.pulse_.beat(telemetry::Pulse::Clock::now()); });
     WEFT_TRY(self.end_udp_flows(agent.datapath(), options.udp_flow_timeout, loop));
+    loop.every(telemetry::Pulse::kInterval, [&self] { self.pulse_.beat(telemetry::Pulse::Clock::now()); });
     self.traffic_keeper_.emplace(*self.traffic_, options.traffic_grace);
     loop.every(std::max(options.traffic_grace / kTrafficTicks, std::chrono::seconds(1)), [&self] {
         const auto now = telemetry::TrafficKeeper::Clock::now();
@@ -106,6 +107,23 @@ Result<> Services::open_outputs(const Options& options, Loop& loop) {
         WEFT_ASSIGN(access_log_, telemetry::AccessLog::start(std::move(log)));
         loop.every(kLogWatch, [this] { watch_access_log(); });
     }
+    if (!options.otlp_endpoint.empty()) {
+        otlp::ExporterOptions receiver;
+        receiver.endpoint = options.otlp_endpoint;
+        receiver.ca = options.otlp_ca;
+        receiver.certificate = options.otlp_cert;
+        receiver.key = options.otlp_key;
+        receiver.headers_file = options.otlp_headers_file;
+        receiver.resource = options.otlp_resource;
+        receiver.sampling = options.otlp_sampling;
+        receiver.logs = options.otlp_signals != "spans";
+        receiver.spans = options.otlp_signals != "logs";
+        receiver.node_name = options.node_name;
+        receiver.cluster_name = options.cluster_name;
+        receiver.pipeline.queue = options.otlp_queue;
+        WEFT_ASSIGN(otlp_, otlp::Exporter::start(receiver));
+        loop.every(kLogWatch, [this] { watch_otlp(); });
+    }
     if (!options.flow_address.empty()) {
         admin::FlowListener listener;
         WEFT_ASSIGN(listener.reach, reach(options));
@@ -117,24 +135,6 @@ Result<> Services::open_outputs(const Options& options, Loop& loop) {
     return {};
 }
 
-void Services::add_flow(flow::Flow&& flow) {
-    // The agent's own look at the hooks, at its start, is no traffic of anybody's.
-    const auto& probe = *probe_service();
-    const auto& dialled = flow.destination_service();
-    if (access_log_ && (dialled.name() != probe.name || dialled.namespace_() != probe.namespace_name)) {
-        access_log_->add(flow);
-    }
-    flows_.append(std::move(flow));
-}
-
-void Services::watch_access_log() {
-    const auto now = access_log_->stats();
-    if (now.lost() > logged_.lost()) {
-        spdlog::warn("event=access-log-lost lines={} disk_full={} failed={} queue_full={} error=\"{}\" "
-                     "effect=\"traffic goes on; those lines are not written later\"",
-                     now.lost() - logged_.lost(), now.disk_full, now.failed, now.queue_full, now.last_error);
-    }
-    logged_ = now;
 Result<> Services::end_udp_flows(const bpf::Datapath& datapath, std::chrono::seconds timeout, Loop& loop) {
     WEFT_ASSIGN(udp_flows_, bpf::UdpFlows::open(datapath));
     loop.every(std::max(timeout / kUdpTicks, std::chrono::seconds(1)), [this, timeout] {
@@ -147,6 +147,45 @@ Result<> Services::end_udp_flows(const bpf::Datapath& datapath, std::chrono::sec
     return {};
 }
 
+void Services::add_flow(flow::Flow&& flow) {
+    // The agent's own look at the hooks, at its start, is no traffic of anybody's.
+    const auto& probe = *probe_service();
+    const auto& dialled = flow.destination_service();
+    if (dialled.name() != probe.name || dialled.namespace_() != probe.namespace_name) {
+        if (access_log_) {
+            access_log_->add(flow);
+        }
+        if (otlp_) {
+            otlp_->add(flow);
+        }
+    }
+    flows_.append(std::move(flow));
+}
+
+void Services::watch_access_log() {
+    const auto now = access_log_->stats();
+    if (now.lost() > logged_.lost()) {
+        spdlog::warn("event=access-log-lost lines={} disk_full={} failed={} queue_full={} error=\"{}\" "
+                     "effect=\"traffic goes on; those lines are not written later\"",
+                     now.lost() - logged_.lost(), now.disk_full, now.failed, now.queue_full, now.last_error);
+    }
+    logged_ = now;
+}
+
+void Services::watch_otlp() {
+    std::uint64_t lost = 0, waiting = 0;
+    std::string error;
+    for (const auto& one : otlp_->stats()) {
+        lost += one.sent.lost();
+        waiting += one.sent.waiting;
+        error = one.sent.last_error.empty() ? error : one.sent.last_error;
+    }
+    if (lost > otlp_lost_) {
+        spdlog::warn("event=otlp-lost records={} waiting={} error=\"{}\" effect=\"traffic goes on; the receiver never "
+                     "gets those records\"",
+                     lost - otlp_lost_, waiting, error);
+    }
+    otlp_lost_ = lost;
 }
 
 void Services::arm_traces(Loop& loop, Agent& agent, bool flow_events) {

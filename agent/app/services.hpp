@@ -13,6 +13,7 @@
 #include "agent/app/view.hpp"
 #include "agent/bpf/ring_reader.hpp"
 #include "agent/bpf/udp_flows.hpp"
+#include "agent/otlp/exporter.hpp"
 #include "agent/telemetry/access_log.hpp"
 #include "agent/telemetry/enrich.hpp"
 #include "agent/telemetry/flow_ring.hpp"
@@ -38,6 +39,8 @@ private:
     void add_flow(flow::Flow&& flow);
     /// Says in the agent's log that lines of the access log were lost, when more were.
     void watch_access_log();
+    /// The same of records for the OTLP receiver.
+    void watch_otlp();
     /// Ends UDP flows in the kernel that fell silent, now and then.
     Result<> end_udp_flows(const bpf::Datapath& datapath, std::chrono::seconds timeout, Loop& loop);
     /// Turns what the kernel's ring holds into flows.
@@ -62,6 +65,8 @@ private:
     std::optional<bpf::UdpFlows> udp_flows_;
     std::unique_ptr<telemetry::AccessLog> access_log_; ///< null: none is wanted
     telemetry::AccessLog::Stats logged_; ///< what was said of it in the agent's own log
+    std::unique_ptr<otlp::Exporter> otlp_; ///< null: none is wanted
+    std::uint64_t otlp_lost_ = 0; ///< what was said of it in the agent's own log
     std::optional<admin::AdminServer> admin_;
     std::optional<admin::FlowServer> flow_server_;
     std::optional<telemetry::Monitor> monitor_;

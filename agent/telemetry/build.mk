@@ -1,1 +1,1 @@
-$(eval $(call library,telemetry,$(wildcard agent/telemetry/*.cpp),bpfmaps apipb base,-lcivetweb -lprometheus-cpp-core -lz))
+$(eval $(call library,telemetry,$(wildcard agent/telemetry/*.cpp),bpfmaps otlp apipb base,-lcivetweb -lprometheus-cpp-core -lz))

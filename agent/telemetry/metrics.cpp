@@ -9,6 +9,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "agent/otlp/exporter.hpp"
 #include "agent/telemetry/access_log.hpp"
 #include "agent/telemetry/reasons.hpp"
 #include "weft/abi/event.h"
@@ -149,6 +150,27 @@ void add_access_log(Families& out, const AccessLog::Stats& log) {
         .add({{"result", "lost-failed"}}, static_cast<double>(log.failed));
     out.counter("weft_access_log_rotations_total", "Files of the access log that became full and were put aside.")
         .add({}, static_cast<double>(log.rotations));
+}
+
+void add_otlp(Families& out, const std::vector<otlp::Exporter::Stats>& all) {
+    out.counter("weft_otlp_records_total", "Records for the OTLP receiver, by signal and by what became of them.");
+    for (const auto& one : all) {
+        const std::pair<const char*, std::uint64_t> results[] = {
+            {"delivered", one.sent.delivered},        {"sampled-out", one.sampled_out},
+            {"lost-queue-full", one.sent.queue_full}, {"lost-refused", one.sent.refused},
+            {"lost-rejected", one.sent.rejected},     {"lost-stopped", one.sent.stopped}};
+        for (const auto& [result, value] : results) {
+            out.add({{"signal", one.signal}, {"result", result}}, static_cast<double>(value));
+        }
+    }
+    out.gauge("weft_otlp_waiting_records", "Records that wait for the OTLP receiver, or are on their way.");
+    for (const auto& one : all) {
+        out.add({{"signal", one.signal}}, static_cast<double>(one.sent.waiting));
+    }
+    out.counter("weft_otlp_retries_total", "Requests to the OTLP receiver that were sent again.");
+    for (const auto& one : all) {
+        out.add({{"signal", one.signal}}, static_cast<double>(one.sent.retries));
+    }
 }
 
 void add_maps(Families& out, const std::vector<admin::MapHealth>& maps) {
@@ -319,7 +341,7 @@ void add_durations(Families& out, const std::vector<weft_histogram>& all) {
 } // namespace
 
 std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
-                         const AccessLog* log, TrafficNames& names, RuleDropsNames& rules) {
+                         const AccessLog* log, const otlp::Exporter* otlp, TrafficNames& names, RuleDropsNames& rules) {
     Families out;
     add_state(out, view);
     if (const auto mesh = view.mesh(); mesh) {
@@ -327,6 +349,9 @@ std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource&
     }
     if (log != nullptr) {
         add_access_log(out, log->stats());
+    }
+    if (otlp != nullptr) {
+        add_otlp(out, otlp->stats());
     }
     const auto counters = view.counters();
     if (counters) {

@@ -10,14 +10,18 @@
 #include "agent/telemetry/rule_drops.hpp"
 #include "agent/telemetry/traffic_names.hpp"
 
+namespace weft::otlp {
+class Exporter;
+}
+
 namespace weft::telemetry {
 
 class AccessLog;
 
-/// The page of metrics now, in Prometheus' text format 0.0.4. `names` and `rules` learn from what is printed; `log` is
-/// null where there is no access log.
+/// The page of metrics now, in Prometheus' text format 0.0.4. `names` and `rules` learn from what is printed; `log` and
+/// `otlp` are null where there is no such output.
 /// Thread: one at a time with the same `names`.
 std::string metrics_page(const admin::AgentView& view, const bpf::TrafficSource& traffic, const FlowRing& ring,
-                         const AccessLog* log, TrafficNames& names, RuleDropsNames& rules);
+                         const AccessLog* log, const otlp::Exporter* otlp, TrafficNames& names, RuleDropsNames& rules);
 
 } // namespace weft::telemetry

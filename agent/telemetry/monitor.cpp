@@ -58,10 +58,10 @@ Result<Monitor> Monitor::start(const MonitorOptions& options, const admin::Agent
                                const bpf::TrafficSource& traffic, const FlowRing& ring, const Pulse& pulse) {
     const auto scrapes = std::make_shared<Scrapes>(options.trust_domain, options.cluster);
     std::map<std::string, HttpPages::Make> pages;
-    pages["/metrics"] = [scrapes, &view, &traffic, &ring, log = options.access_log] {
+    pages["/metrics"] = [scrapes, &view, &traffic, &ring, log = options.access_log, otlp = options.otlp] {
         const std::lock_guard lock(scrapes->mutex);
         return HttpPage{.type = "text/plain; version=0.0.4; charset=utf-8",
-                        .body = metrics_page(view, traffic, ring, log, scrapes->names, scrapes->rules)};
+                        .body = metrics_page(view, traffic, ring, log, otlp, scrapes->names, scrapes->rules)};
     };
     pages["/healthz"] = [&pulse] {
         return probe(pulse.alive(Pulse::Clock::now()), "the control loop has stood still for 30 s");

@@ -15,6 +15,10 @@
 #include "agent/telemetry/pulse.hpp"
 #include "weft/base/result.hpp"
 
+namespace weft::otlp {
+class Exporter;
+}
+
 namespace weft::telemetry {
 
 class AccessLog;
@@ -24,6 +28,7 @@ struct MonitorOptions {
     std::string trust_domain = "cluster.local"; ///< first part of principals in labels
     std::string cluster = "Kubernetes";       ///< source_cluster and destination_cluster
     const AccessLog* access_log = nullptr;    ///< null: there is none; it must outlive the pages
+    const otlp::Exporter* otlp = nullptr;     ///< the same
 };
 
 /// Serves the pages as long as it lives.

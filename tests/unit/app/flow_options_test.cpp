@@ -81,6 +81,34 @@ TEST_F(FlowOptionsTest, AccessLog) {
                 HasSubstr("must be a mapping of namespaces to PERCENT"));
 }
 
+TEST_F(FlowOptionsTest, OtlpLeavesTheNodeOnlyEncryptedUnlessToldOtherwise) {
+    for (const auto* near : {"http://127.0.0.1:4317", "http://localhost:4317", "http://[::1]:4317",
+                             "unix:///run/otel.sock", "https://collector.example:4317"}) {
+        EXPECT_EQ(fault(fmt::format("otlp_endpoint: '{}'\n", near)), "accepted") << near;
+    }
+    EXPECT_THAT(fault("otlp_endpoint: http://10.0.0.9:4317\n"),
+                AllOf(StartsWith(file + ":1: otlp_endpoint"), HasSubstr("plaintext"), HasSubstr("otlp_plaintext")));
+    EXPECT_EQ(fault("otlp_endpoint: http://10.0.0.9:4317\notlp_plaintext: true\n"), "accepted");
+    EXPECT_THAT(fault("otlp_endpoint: collector:4317\n"), HasSubstr("write https://HOST:PORT"));
+    EXPECT_THAT(fault("otlp_endpoint: http://localhost:4317\notlp_ca: /etc/hosts\n"),
+                AllOf(StartsWith(file + ":2: otlp_ca"), HasSubstr(file + ":1: otlp_endpoint")));
+    EXPECT_THAT(fault("otlp_endpoint: https://a:1\notlp_ca: /no/file\n"),
+                AllOf(StartsWith(file + ":2: otlp_ca"), HasSubstr("'/no/file' cannot be read")));
+    EXPECT_THAT(fault("otlp_endpoint: https://a:1\notlp_cert: /etc/hosts\n"), HasSubstr("needs otlp_key, too"));
+    EXPECT_THAT(fault("otlp_endpoint: unix:///a\nflow_events: false\n"), HasSubstr(file + ":2: flow_events"));
+    for (const auto* key : {"otlp_plaintext: true", "otlp_ca: /etc/hosts", "otlp_headers_file: /etc/hosts",
+                            "otlp_resource: {a: b}", "otlp_signals: logs", "otlp_sampling: {a: 1}", "otlp_queue: 9"}) {
+        EXPECT_THAT(fault(key), AllOf(StartsWith(file + ":1: otlp_"), HasSubstr("is for otlp_endpoint"))) << key;
+    }
+    const auto all = parsed("otlp_endpoint: unix:///a\notlp_resource: {team: net, a.b: c}\notlp_sampling: {'*': 5}\n");
+    ASSERT_TRUE(all.has_value()) << all.error().message();
+    EXPECT_EQ(all->options.otlp_resource, (std::map<std::string, std::string>{{"team", "net"}, {"a.b", "c"}}));
+    EXPECT_THAT(fault("otlp_endpoint: unix:///a\notlp_resource: net\n"), HasSubstr("is not NAME=VALUE"));
+    EXPECT_THAT(fault("otlp_endpoint: unix:///a\notlp_resource: [1]\n"),
+                HasSubstr("must be a mapping of names to VALUE"));
+    EXPECT_THAT(fault("otlp_endpoint: unix:///a\notlp_signals: metrics\n"), HasSubstr("both, logs, spans"));
+}
+
 TEST_F(FlowOptionsTest, UdpTimeout) {
     EXPECT_EQ(parsed("")->options.udp_flow_timeout, std::chrono::seconds(60));
     EXPECT_EQ(parsed("udp_flow_timeout: 0\n")->options.udp_flow_timeout, std::chrono::seconds(0));
