@@ -35,6 +35,8 @@ bool reason_refuses(std::uint8_t reason) {
     case WEFT_REASON_SET_RETRIED:
     case WEFT_REASON_TRAFFIC_OTHER:
     case WEFT_REASON_TRAFFIC_LOST:
+    case WEFT_REASON_ACCEL_FULL:
+    case WEFT_REASON_ACCEL_LEFT:
     case WEFT_REASON_UDP_FLOW_FULL:
     case WEFT_REASON_RULE_DROPS_FULL:
         return false;
