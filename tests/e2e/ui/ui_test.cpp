@@ -162,7 +162,8 @@ void expect_edges(test::Chromium& page) {
     const auto is = [](const char* chip, const char* name) {
         return fmt::format("{}?.classList.contains('{}')", chip, name);
     };
-    ASSERT_TRUE(page.wait_for(is(kSecure, "secure"), 60)) << text(page, "document.body.innerText");
+    // Longer than the minute that is summed: the first connection may come before its node knows that the peer is in.
+    ASSERT_TRUE(page.wait_for(is(kSecure, "secure"), 100)) << text(page, "document.body.innerText");
     ASSERT_TRUE(page.wait_for(is(kDenied, "denied"), 60)) << text(page, "document.body.innerText");
     ASSERT_TRUE(page.wait_for(is(kPlain, "plain"), 60));
     EXPECT_EQ(page.value("document.querySelectorAll('.node').length"), 4) << "what nodes do is not in the way";
