@@ -114,7 +114,7 @@ void ServiceGraph::add(std::size_t agent, const flow::Flow& flow, double now) {
 }
 
 void ServiceGraph::opened(std::size_t agent, const flow::Flow& flow, Edge& edge, Side side) {
-    // A UDP socket has no end that would be told.
+    // Only TCP is in the list of connections with its bytes.
     if (flow.socket_cookie() == 0 || !flow.l4().has_tcp() || live_.size() >= limits_.connections) {
         return;
     }
