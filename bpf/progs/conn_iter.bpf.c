@@ -38,6 +38,10 @@ static __always_inline void conn_accel(struct sock *sk, struct weft_conn *conn)
 	if (!pair || !pair->cookie[WEFT_ACCEL_SERVER])
 		return;
 	conn->accel = WEFT_CONN_JOINED;
+	if (pair->revision > conn->socket.revision) {
+		conn->socket.revision = pair->revision; /* no packet asks any more: sk_msg judges both ends */
+		conn->socket.verdict = WEFT_VERDICT_ALLOW;
+	}
 	if (pair->flags & (WEFT_ACCEL_LEFT | WEFT_ACCEL_TCP | WEFT_ACCEL_BIT(WEFT_ACCEL_TCP, WEFT_ACCEL_SERVER)))
 		conn->accel = WEFT_CONN_LEFT;
 	conn->bytes_sent += pair->bytes[own];

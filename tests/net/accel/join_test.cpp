@@ -171,6 +171,8 @@ TEST_F(JoinTest, APolicyThatNoLongerAllowsCutsAndOneThatStillDoesKeeps) {
     world.bump_revision(); // something else changed
     EXPECT_EQ(pass(c.client, c.server, "two"), "two");
     EXPECT_EQ(skipped(c), 6U);
+    EXPECT_EQ(listed(cookie(c.server.get())).socket.revision, pair(cookie(c.client.get()))->revision)
+        << "shown as judged, though by no packet";
     world.deny(5, WEFT_INGRESS, kClient);
     world.bump_revision();
     ASSERT_TRUE(write_all(c.client.get(), "not to be seen"));
