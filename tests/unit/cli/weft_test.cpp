@@ -221,9 +221,9 @@ TEST_F(Weft, FlowsReadAsSentencesAndAreFiltered) {
     EXPECT_EQ(weft("flows --identity shop").code, cli::kUsage);
     const auto unknown = weft("flows --reason policy-denid");
     EXPECT_EQ(unknown.code, cli::kUsage);
-    EXPECT_THAT(unknown.err, testing::AllOf(HasSubstr("no flow has 'policy-denid'"), HasSubstr(", policy-denied,"),
+    EXPECT_THAT(unknown.out, testing::AllOf(HasSubstr("no flow has 'policy-denid'"), HasSubstr(", policy-denied,"),
                                             HasSubstr("identity-refused"), HasSubstr("too-many-handshakes")));
-    EXPECT_THAT(unknown.err, testing::Not(HasSubstr("traffic-other"))) << "after that traffic goes on";
+    EXPECT_THAT(unknown.out, testing::Not(HasSubstr("traffic-other"))) << "after that traffic goes on";
     EXPECT_EQ(weft("flows --reason expired").code, cli::kOk);
     EXPECT_EQ(weft("flows --from-pod shop/other").out, "");
     EXPECT_THAT(weft("flows -n pay --port 8080 --last 1 -o jsonpb").out,
