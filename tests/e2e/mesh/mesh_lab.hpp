@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-// One lab of two nodes for all tests of this program, as a cluster takes a while to come up where it is emulated: a
+// One lab of two nodes for all tests of a suite, as a cluster takes a while to come up where it is emulated: a
 // server on node-2 and a client on node-1, both in the mesh.
 #pragma once
 
@@ -46,6 +46,9 @@ private:
 
 class MeshLab : public ::testing::Test {
 protected:
+    /// A lab for each suite: in one that was used before, sessions are resumed, and a slow guest then at times carries a
+    /// connection in user space.
+    static void SetUpTestSuite() { shared_lab().reset(); }
     void SetUp() override;
     void TearDown() override;
 

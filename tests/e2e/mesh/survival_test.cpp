@@ -21,8 +21,6 @@ using ::testing::StartsWith;
 
 class MeshSurvival : public MeshLab {
 protected:
-    /// Nothing of what other suites did to their lab is part of the question.
-    static void SetUpTestSuite() { shared_lab().reset(); }
     /// Do the certificates of both nodes' workloads show this?
     static bool both_list(const std::string& what) {
         return std::ranges::all_of(std::array{"node-1", "node-2"}, [&](const char* node) {
