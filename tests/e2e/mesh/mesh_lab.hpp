@@ -46,8 +46,8 @@ private:
 
 class MeshLab : public ::testing::Test {
 protected:
-    /// A lab for each suite: in one that was used before, sessions are resumed, and a slow guest then at times carries a
-    /// connection in user space.
+    /// A lab for each suite: in one that was used before, sessions are resumed, and a slow guest then at times carries
+    /// a connection in user space.
     static void SetUpTestSuite() { shared_lab().reset(); }
     void SetUp() override;
     void TearDown() override;
