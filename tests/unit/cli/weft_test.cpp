@@ -99,8 +99,9 @@ TEST_F(Weft, ListsAreTables) {
     EXPECT_THAT(weft("policy list -o wide").out, HasSubstr("pay/api-0   pay.yaml:3"));
     EXPECT_THAT(weft("identity list").out, HasSubstr("app=web"));
     EXPECT_THAT(weft("map list").out, HasSubstr("weft_service   hash   1         4          25%    agent    2"));
-    EXPECT_THAT(weft("conn list -o wide").out,
-                HasSubstr("allow (stale)   <none>   2.0KiB   5B         <none>   pay/api:http   10.96.0.1:80"));
+    EXPECT_THAT(
+        weft("conn list -o wide").out,
+        HasSubstr("allow (stale)   <none>   <none>   2.0KiB   5B         <none>   pay/api:http   10.96.0.1:80"));
     EXPECT_THAT(weft("certificate list").out, HasSubstr("No certificates found."));
 }
 
@@ -131,7 +132,7 @@ TEST_F(Weft, CertificatesAreListedWithTheirExpiry) {
 TEST_F(Weft, ConnectionsByMutualTlsSayWhoTheyAre) {
     view.meshed = true;
     const auto wide = weft("conn list -o wide").out;
-    EXPECT_THAT(wide, HasSubstr("pay/api-0   ESTAB   allow (stale)   relay   2.0KiB   5B"));
+    EXPECT_THAT(wide, HasSubstr("pay/api-0   ESTAB   allow (stale)   relay   <none>   2.0KiB   5B"));
     EXPECT_THAT(wide, HasSubstr("yes       TLS_AES_128_GCM_SHA256   " + kWebId + "   " + kApiId));
     const auto json = weft("conn list -o json").out;
     for (const auto* field : {"\"bytes_sent\": \"2048\"", "\"resumed\": true", "\"peer_serial\": \"0C2D\"",
